@@ -22,21 +22,12 @@ export interface PageWriterOptions {
   readonly settings: CallSettings;
 }
 
-/** A record as it is, for who asks meanwhile, and as it goes into a page. */
-interface Waiting {
-  readonly record: CallRecord;
-  readonly text: string;
-}
-
-/**
- * Writes records to the store a page at a time, and removes old pages. What the store does not take waits for it.
- * A record's text is made when the record comes: a page's texts made together would hold up calls for milliseconds.
- */
+/** Writes records to the store a page at a time, and removes old pages. What the store does not take waits for it. */
 export class PageWriter {
   stored = 0;
   lost = 0;
   private readonly options: PageWriterOptions;
-  private gathered: Waiting[] = [];
+  private gathered: CallRecord[] = [];
   private timer: TimerHandle | undefined;
   private writing: Promise<void> | undefined;
   private isFailing = false;
@@ -48,11 +39,11 @@ export class PageWriter {
 
   /** What is not in the store yet. */
   get waiting(): readonly CallRecord[] {
-    return this.gathered.map(({ record }) => record);
+    return this.gathered;
   }
 
   add(record: CallRecord): void {
-    this.gathered.push({ record, text: JSON.stringify(record) });
+    this.gathered.push(record);
     if (this.gathered.length > MOST_WAITING) {
       const over = this.gathered.length - MOST_WAITING;
       this.gathered.splice(0, over);
@@ -76,12 +67,12 @@ export class PageWriter {
     const { store, log } = this.options;
     try {
       while (this.gathered.length > 0) {
-        const together = this.gathered.slice(0, PAGE_RECORDS);
-        for (const page of this.pagesOf(together)) await store.add(page);
+        const records = this.gathered.slice(0, PAGE_RECORDS);
+        for (const page of this.pagesOf(records)) await store.add(page);
         // The first of them may have given way to newer ones meanwhile.
-        const written = new Set(together);
-        this.gathered = this.gathered.filter((one) => !written.has(one));
-        this.stored += together.length;
+        const written = new Set(records);
+        this.gathered = this.gathered.filter((record) => !written.has(record));
+        this.stored += records.length;
       }
       if (this.isFailing) log.info("calls: the store takes records again");
       this.isFailing = false;
@@ -93,16 +84,13 @@ export class PageWriter {
     }
   }
 
-  private pagesOf(together: readonly Waiting[]): CallPage[] {
+  private pagesOf(records: readonly CallRecord[]): CallPage[] {
     const at = this.options.clock.wall();
     return RINGS.flatMap((ring) => {
-      const of = together.filter(({ record }) => (ring === "users") === (record.user !== undefined));
+      const of = records.filter(({ user }) => (ring === "users") === (user !== undefined));
       if (of.length === 0) return [];
-      const text = of.map((one) => one.text).join("\n");
-      // Only a store that looks pages up by their tags reads them.
-      return [
-        { ring, at, count: of.length, text, tags: () => [...new Set(of.flatMap(({ record }) => tagsOf(record)))] },
-      ];
+      const tags = [...new Set(of.flatMap(tagsOf))];
+      return [{ ring, at, count: of.length, text: of.map((record) => JSON.stringify(record)).join("\n"), tags }];
     });
   }
 

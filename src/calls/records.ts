@@ -41,9 +41,6 @@ export interface CallWatcher {
 
 /** How long records wait, so that they are logged and told of together and not on the path of a call. */
 const GATHER_MS = 200;
-/** So many of them in one turn: more would hold up calls. The next ones follow after `REST_MS`. */
-const AT_ONCE = 32;
-const REST_MS = 1;
 /** A call that goes on is written after so long. */
 const STANDING_MS = 5_000;
 /** So many requests of one user that the relay itself has refused are kept in a minute; and of all users. */
@@ -75,8 +72,6 @@ export class CallRecords implements RecordTaker {
   private timer: TimerHandle | undefined;
   /** Answered, and not written yet: most end before they need to be. */
   private standing: OpenRecord[] = [];
-  /** Those of them that have waited long enough. */
-  private due: OpenRecord[] = [];
   private standingTimer: TimerHandle | undefined;
 
   constructor(options: CallRecordsOptions) {
@@ -182,15 +177,11 @@ export class CallRecords implements RecordTaker {
   }
 
   /** Writes those that go on, so that their beginning is known if this process does not see their end. */
-  private lookAtStanding(most = AT_ONCE): void {
-    if (this.due.length === 0) {
-      this.due = this.standing;
-      this.standing = [];
-    }
-    for (const record of this.due.splice(0, most)) if (!record.hasEnded) this.writer?.add(record.toRecord());
-    const restMs = this.due.length > 0 ? REST_MS : this.standing.length > 0 ? STANDING_MS : undefined;
-    this.standingTimer =
-      restMs === undefined ? undefined : this.options.clock.setTimeout(() => this.lookAtStanding(), restMs);
+  private lookAtStanding(): void {
+    this.standingTimer = undefined;
+    const { standing } = this;
+    this.standing = [];
+    for (const record of standing) if (!record.hasEnded) this.writer?.add(record.toRecord());
   }
 
   private mayTell(address: string): boolean {
@@ -204,11 +195,12 @@ export class CallRecords implements RecordTaker {
     this.timer ??= this.options.clock.setTimeout(() => this.flush(), GATHER_MS);
   }
 
-  /** Logs what has ended, tells others, and hands it on to the store; the last ones in a later turn. */
-  private flush(most = AT_ONCE): void {
-    const { publish, clock } = this.options;
-    const ready = this.ready.splice(0, most);
-    this.timer = this.ready.length === 0 ? undefined : clock.setTimeout(() => this.flush(), REST_MS);
+  /** Logs what has ended, tells others, and hands it on to the store. */
+  private flush(): void {
+    this.timer = undefined;
+    const { publish } = this.options;
+    const ready = this.ready;
+    this.ready = [];
     const ended: CallRecord[] = [];
     for (const open of ready) {
       const plain = open.toRecord();
@@ -253,10 +245,8 @@ export class CallRecords implements RecordTaker {
     this.challenged.close();
     this.options.clock.clearTimeout(this.timer);
     this.options.clock.clearTimeout(this.standingTimer);
-    this.flush(Infinity);
-    this.due = [...this.due, ...this.standing];
-    this.standing = [];
-    this.lookAtStanding(Infinity);
+    this.flush();
+    this.lookAtStanding();
     this.refusals.close();
     this.strangers.close();
     await this.writer?.close();

@@ -13,7 +13,7 @@ export interface CallPage {
   /** Each record as JSON, a line each, in the order in which they ended. */
   readonly text: string;
   /** By what its records are looked up: `tagsOf` of each. */
-  tags(): readonly string[];
+  readonly tags: readonly string[];
 }
 
 export interface CallPageQuery {

@@ -35,7 +35,7 @@ export class MongoCalls implements CallStore {
 
   async add({ ring, at, count, text, tags }: CallPage): Promise<void> {
     const _id = idOf(ring, at) + Math.floor(this.random() * 2 ** 48).toString(36);
-    await this.sessions.run((_, write) => this.db.insertOne({ _id, count, text, tags: tags() }, write));
+    await this.sessions.run((_, write) => this.db.insertOne({ _id, count, text, tags }, write));
   }
 
   async *pages({ ring, since = 0, tag }: CallPageQuery): AsyncIterable<string> {

@@ -30,7 +30,7 @@ export const pageOf = (records: readonly CallRecord[], ring: CallRing = "users")
   at: Math.max(...records.map(({ at, wholeMs }) => at + wholeMs)),
   count: records.length,
   text: records.map((record) => JSON.stringify(record)).join("\n"),
-  tags: () => records.flatMap(tagsOf),
+  tags: records.flatMap(tagsOf),
 });
 
 /** What every store of call records has to do. */
