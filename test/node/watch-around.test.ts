@@ -109,6 +109,20 @@ describe("who watches at one node (P5)", () => {
     expect(missed).toEqual([200]);
   });
 
+  it("hears later how many lines were lost while the other node had no NATS", () => {
+    const [a, b] = [node("a"), node("b")];
+    const { seen, missed } = look(a);
+    wire.cut.add("b");
+    b.happens(timer(1));
+    b.happens(timer(2));
+    clock.advance(100);
+    wire.cut.delete("b");
+    b.happens(timer(3));
+    clock.advance(100);
+    expect(seen).toEqual([expect.objectContaining({ at: 3 })]);
+    expect(missed).toEqual([2]);
+  });
+
   it("costs the others a bounded number of watchers, which is said", () => {
     const [a, b] = [node("a"), node("b")];
     for (let n = 0; n < 65; n++) look(a);
