@@ -223,13 +223,20 @@ export class Credit implements CreditPort {
    */
   private markUsed(): void {
     const { core, hold } = this;
-    const used = this.costOf(this.elapsedMs);
+    if (hold.held === 0) return;
+    let used: ReturnType<Credit["costOf"]>;
+    try {
+      used = this.costOf(this.elapsedMs);
+    } catch (err) {
+      // The session may end because of this very fault, which is counted there. It must end in any case.
+      core.peerLog.error("what a session has come to is not told to the store", "", { ...this.about, err });
+      return;
+    }
     const mark = () =>
       void contained(
         core,
         hold.inTurn(async () => void (await hold.raise(hold.held, hold.held, used))),
       );
-    if (hold.held === 0) return;
     if (core.draining) mark();
     else core.clock.setTimeout(mark, BILLED_MS);
   }
