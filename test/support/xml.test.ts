@@ -168,9 +168,10 @@ const JSON_SHAPES: [string, string][] = [
 function milliseconds(fn: () => unknown): number {
   let least = Number.POSITIVE_INFINITY;
   for (let i = 0; i < 3 || (i < 12 && least >= 20); i++) {
-    const start = performance.now();
+    // The processor's time: another worker may have the processor meanwhile.
+    const start = process.cpuUsage();
     fn();
-    least = Math.min(least, performance.now() - start);
+    least = Math.min(least, process.cpuUsage(start).user / 1_000);
   }
   return least;
 }
