@@ -9,14 +9,18 @@ install_packages() {
   as_root=""
   [ "$(id -u)" = 0 ] || as_root="sudo -n"
   [ -z "$as_root" ] || $as_root true 2>/dev/null || return 1
-  $as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq </dev/null >apt.log 2>&1 || { tail -n 5 apt.log; return 1; }
+  # Another apt-get, such as a fresh machine's own upgrade, is waited for: else each test that takes a package is skipped.
+  # Where the lists cannot be brought up to date, those that are there may do.
+  lock_wait="-o DPkg::Lock::Timeout=300"
+  # shellcheck disable=SC2086
+  $as_root env DEBIAN_FRONTEND=noninteractive apt-get $lock_wait update -qq </dev/null >apt.log 2>&1 || tail -n 5 apt.log
   known_packages=""
   for package in "$@"; do
     if apt-cache show "$package" >/dev/null 2>&1; then known_packages="$known_packages $package"; else echo "apt has no $package"; fi
   done
   [ -n "$known_packages" ] || return 1
   # shellcheck disable=SC2086
-  $as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $known_packages \
+  $as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get $lock_wait install -y -qq --no-install-recommends $known_packages \
     </dev/null >apt.log 2>&1 || { tail -n 5 apt.log; return 1; }
 }
 

@@ -5,7 +5,7 @@ import type { CallRecord } from "../calls/record.ts";
 import type { DeadLetter } from "../charging/events/dead-letter.ts";
 import type { ChargingEvent } from "../charging/events/events.ts";
 import { EventError } from "../charging/events/faults.ts";
-import type { Clock, TimerHandle } from "../support/clock.ts";
+import { type Clock, pause, type TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { PeerLog } from "../support/peer-log.ts";
 import { callEvent } from "./call-events.ts";
@@ -366,7 +366,7 @@ class NatsBus implements Bus {
       const info = await jsm.consumers.info(stream, name).catch(() => undefined);
       if (info && (info.ack_floor.stream_seq >= last || info.num_pending + info.num_ack_pending === 0)) return;
       if (clock.monotonic() >= until) throw new Error(`${name} is behind`);
-      await new Promise<void>((resolve) => clock.setTimeout(resolve, LOOK_AGAIN_MS));
+      await pause(clock, LOOK_AGAIN_MS);
     }
   }
 

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from "node:timers/promises";
 import { type Command, InvalidArgumentError } from "commander";
 import type { MemberView } from "../cluster/members.ts";
 import { MAX_DRAIN_S } from "../config/schema.ts";
@@ -55,7 +56,7 @@ Examples:
         );
         // While it closes, a relay may end the connection before it has answered.
         if (!left.includes(undefined)) say(left.reduce((sum: number, one) => sum + (one ?? 0), 0));
-        await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
+        await pause(LOOK_AGAIN_MS);
       }
       io.out("the relay has stopped\n");
     });
@@ -78,7 +79,7 @@ async function drainAnother(io: Io, command: Command, node: string, within: numb
     const view = await seen();
     if (!view || view.state === "left" || view.state === "dead") break;
     say(view.sessions);
-    await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
+    await pause(LOOK_AGAIN_MS);
   }
   io.out(`node ${node} has stopped\n`);
 }

@@ -168,7 +168,7 @@ async function showCounter(io: Io, cluster: boolean): Promise<void> {
     io.out("Enter kills the node by which the page comes; the other one goes on with its sessions.\n");
     io.stdin.once("data", () => {
       io.out("the node is killed\n");
-      void killNode();
+      killNode().catch((error) => io.err(`${error instanceof Error ? error.message : error}\n`));
     });
   }
   await stopped;

@@ -1,8 +1,7 @@
 import type { Spectator } from "../node/watch-around.ts";
-import type { Clock, TimerHandle } from "../support/clock.ts";
-import { eventLine } from "../trace/event-lines.ts";
+import { type Clock, type TimerHandle, unref } from "../support/clock.ts";
+import { lineViewer } from "../trace/event-lines.ts";
 import type { WatchQuery } from "../trace/filter.ts";
-import type { Seen, SeenMessage } from "../trace/seen.ts";
 import type { Viewer } from "../trace/watching.ts";
 
 /** Lines that are kept of a stream, for a reader who comes back. */
@@ -58,7 +57,6 @@ export class EventStreams {
       id: this.newId(),
       name,
       clock: this.clock,
-      full: query.full,
       over: () => this.streams.delete(stream.id),
     });
     if (!stream.begin(this.watch, this.around, query)) throw new Error("the relay is not ready yet");
@@ -85,7 +83,6 @@ class EventStream {
   readonly id: string;
   readonly name: string;
   private readonly clock: Timers;
-  private readonly full: boolean;
   private readonly over: () => void;
   private readonly ring: Line[] = [];
   private number = 0;
@@ -98,13 +95,11 @@ class EventStream {
     readonly id: string;
     readonly name: string;
     readonly clock: Timers;
-    readonly full: boolean;
     readonly over: () => void;
   }) {
     this.id = options.id;
     this.name = options.name;
     this.clock = options.clock;
-    this.full = options.full;
     this.over = options.over;
   }
 
@@ -114,19 +109,10 @@ class EventStream {
 
   /** False: there is nothing to watch yet. */
   begin(watch: Watch, around: WatchElsewhere, query: WatchQuery): boolean {
-    const { filter, call: only } = query;
-    const stopHere = watch({
-      filter,
-      see: ({ record }, item) => {
-        if (only !== undefined && record.name !== only) return;
-        const { user, service, call, ofCallId } = record;
-        this.put(item, { call: record.name, ...(call && { callId: ofCallId }), user, service });
-      },
-      seeStranger: (item) => this.put(item, { callId: item.callId }),
-    });
+    const stopHere = watch(lineViewer(query, (line) => this.put(line)));
     if (!stopHere) return false;
     const stopAround = around(query, {
-      line: (line) => this.putLine(line),
+      line: (line) => this.put(line),
       missed: (missed) => this.tell("gap", { missed }, this.number),
     });
     this.stop = () => {
@@ -163,11 +149,7 @@ class EventStream {
     for (const { number, text } of this.ring) if (number > after) this.say(text);
   }
 
-  private put(item: Seen | SeenMessage, about: object): void {
-    this.putLine(eventLine(item, about, this.full) as { readonly kind: string });
-  }
-
-  private putLine(line: { readonly kind: string }): void {
+  private put(line: { readonly kind: string }): void {
     const number = ++this.number;
     const text = `id: ${this.id}-${number}\nevent: ${line.kind}\ndata: ${JSON.stringify(line)}\n\n`;
     this.ring.push({ number, text });
@@ -225,4 +207,3 @@ class EventStream {
 }
 
 const encoder = new TextEncoder();
-const unref = (timer: TimerHandle): void => (timer as { unref?: () => void } | undefined)?.unref?.();

@@ -2,7 +2,7 @@ import type { AnyStateMachine } from "xstate";
 import type { ChartActor, Inspector, Taken } from "../chart/actor.ts";
 import { stateText } from "../chart/state-text.ts";
 import type { Core } from "../relay/model/core.ts";
-import type { Clock, TimerHandle } from "../support/clock.ts";
+import { type Clock, type TimerHandle, unref } from "../support/clock.ts";
 
 /**
  * Of one state: how many actors are in it now; how many have left it since, and how long they had stayed, on average.
@@ -59,7 +59,7 @@ export class ChartCounts {
     }
     clock.clearTimeout(this.timer);
     this.timer = clock.setTimeout(() => this.stop(), NOBODY_MS);
-    (this.timer as { unref?: () => void }).unref?.();
+    unref(this.timer);
     const now = this.present();
     const names = new Set([...now.keys(), ...this.charts.keys()]);
     const charts = Array.from(names, (name) => {

@@ -24,7 +24,7 @@ import type { Recorder } from "../relay/model/ports.ts";
 import type { Router } from "../relay/router.ts";
 import type { SipMessage } from "../sip/message.ts";
 import { busySince } from "../support/busy.ts";
-import { type Clock, within } from "../support/clock.ts";
+import { type Clock, pause, within } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { PeerLog } from "../support/peer-log.ts";
 import { version } from "../support/version.ts";
@@ -312,7 +312,7 @@ class ClusterNode implements Cluster {
       missed = left;
       if (missed.length === 0) return;
       if (tries === 1) log.warn({ nodes: missed }, "cluster: nodes that may have this one's sessions are not heard");
-      await new Promise<void>((resolve) => clock.setTimeout(resolve, CLAIMERS_MS));
+      await pause(clock, CLAIMERS_MS);
     }
   }
 
@@ -403,8 +403,7 @@ class ClusterNode implements Cluster {
     const { clock } = this.options;
     const lateAt = clock.monotonic() + LAST_COPIES_MS;
     const until = async (isSo: () => boolean) => {
-      while (!isSo() && clock.monotonic() < lateAt)
-        await new Promise<void>((resolve) => clock.setTimeout(resolve, POLL_MS));
+      while (!isSo() && clock.monotonic() < lateAt) await pause(clock, POLL_MS);
     };
     away?.pause();
     await until(() => !away?.busy);

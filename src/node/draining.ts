@@ -1,6 +1,6 @@
 import type { Core } from "../relay/model/core.ts";
 import { endedByText } from "../relay/model/endings.ts";
-import type { Clock } from "../support/clock.ts";
+import { type Clock, pause } from "../support/clock.ts";
 import type { Cluster } from "./cluster.ts";
 
 /* How a relay comes to its end: what runs ends by itself, goes to other nodes, or is ended. */
@@ -91,4 +91,3 @@ async function untilOver({ ending }: Core, clock: Clock, withinMs: number, isOve
 }
 
 const POLL_MS = 20;
-const pause = (clock: Clock, ms: number): Promise<void> => new Promise((resolve) => clock.setTimeout(resolve, ms));

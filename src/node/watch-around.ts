@@ -1,10 +1,9 @@
 import { z } from "zod";
 import type { Bus } from "../bus/types.ts";
-import type { Clock, TimerHandle } from "../support/clock.ts";
+import { type Clock, type TimerHandle, unref } from "../support/clock.ts";
 import type { PeerLog } from "../support/peer-log.ts";
-import { eventLine } from "../trace/event-lines.ts";
+import { type EventLine, lineViewer } from "../trace/event-lines.ts";
 import type { WatchQuery } from "../trace/filter.ts";
-import type { Seen } from "../trace/seen.ts";
 import type { Viewer } from "../trace/watching.ts";
 import { seenLine } from "./looks.ts";
 
@@ -86,7 +85,6 @@ export class WatchAround {
   stop(): void {
     for (const end of this.deafen.splice(0)) end();
     for (const report of this.reports.values()) report.end();
-    this.reports.clear();
     this.spectators.clear();
   }
 
@@ -99,7 +97,7 @@ export class WatchAround {
     const renew = () => {
       tell({ kind: "watch", query });
       timer = clock.setTimeout(renew, RENEW_MS);
-      (timer as { unref?: () => void } | undefined)?.unref?.();
+      unref(timer);
     };
     this.spectators.set(id, spectator);
     renew();
@@ -108,11 +106,6 @@ export class WatchAround {
       clock.clearTimeout(timer);
       tell({ kind: "end" });
     };
-  }
-
-  /** For how many watchers of other nodes this one works. */
-  get size(): number {
-    return this.reports.size;
   }
 
   private asked(text: string): void {
@@ -159,16 +152,7 @@ class Report {
 
   constructor(options: Report["options"]) {
     this.options = options;
-    const { full, call: only } = options.query;
-    this.stop = options.watch({
-      filter: options.query.filter as WatchQuery["filter"],
-      see: ({ record }, item) => {
-        if (only !== undefined && record.name !== only) return;
-        const { user, service, call, ofCallId } = record;
-        this.add(item, { call: record.name, ...(call && { callId: ofCallId }), user, service }, full);
-      },
-      seeStranger: (item) => this.add(item, { callId: item.callId }, full),
-    });
+    this.stop = options.watch(lineViewer(options.query as WatchQuery, (line) => this.add(line)));
     this.renew();
   }
 
@@ -176,7 +160,7 @@ class Report {
     const { clock } = this.options;
     clock.clearTimeout(this.lease);
     this.lease = clock.setTimeout(() => this.end(), LEASE_MS);
-    (this.lease as { unref?: () => void } | undefined)?.unref?.();
+    unref(this.lease);
   }
 
   end(): void {
@@ -187,8 +171,8 @@ class Report {
     over();
   }
 
-  private add(item: Seen, about: object, full: boolean): void {
-    const line = JSON.stringify(eventLine(item, about, full));
+  private add(seen: EventLine): void {
+    const line = JSON.stringify(seen);
     if (this.lines.length >= MOST_LINES || this.chars + line.length > MOST_CHARS) this.missed++;
     else {
       this.lines.push(line);

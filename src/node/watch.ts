@@ -10,7 +10,7 @@ import type { Recorder } from "../relay/model/ports.ts";
 import { sessionOf } from "../relay/model/session-names.ts";
 import type { SipMessage } from "../sip/message.ts";
 import { detach } from "../sip/text.ts";
-import type { TimerHandle } from "../support/clock.ts";
+import { type TimerHandle, unref } from "../support/clock.ts";
 import { shown } from "../support/peer-log.ts";
 import { eventLine } from "../trace/event-lines.ts";
 import { keptOf } from "../trace/kept.ts";
@@ -157,7 +157,7 @@ export class RelayWatch {
     if (++this.inSecond <= FEW) return false;
     this.disconnect();
     this.timer = clock.setTimeout(() => this.connect(), AGAIN_MS);
-    (this.timer as { unref?: () => void }).unref?.();
+    unref(this.timer);
     return true;
   }
 

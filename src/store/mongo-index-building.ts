@@ -1,5 +1,5 @@
 import { type Db, type MongoClient, MongoError, MongoServerSelectionError } from "mongodb";
-import type { Clock, TimerHandle } from "../support/clock.ts";
+import { type Clock, pause, type TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { type Index, type MakeIndex, makeIndex } from "./mongo-indexes.ts";
 
@@ -60,7 +60,7 @@ async function patiently(
         return await makeIndex(db.collection(name), index);
       } catch (error) {
         if (!isPassing(error)) throw error;
-        await new Promise<void>((resolve) => clock.setTimeout(resolve, AGAIN_MS));
+        await pause(clock, AGAIN_MS);
       }
     }
   } finally {

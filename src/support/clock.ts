@@ -30,6 +30,12 @@ export const systemClock: Clock = {
   clearTimeout: (handle) => clearTimeout(handle as NodeJS.Timeout),
 };
 
+/** Does not keep the process alive for this timer. */
+export const unref = (timer: TimerHandle): void => (timer as { unref?: () => void } | undefined)?.unref?.();
+
+export const pause = (clock: Pick<Clock, "setTimeout">, ms: number): Promise<void> =>
+  new Promise((resolve) => clock.setTimeout(resolve, ms));
+
 /** Resolves when the promise does, or after `ms`. */
 export async function within(clock: Clock, ms: number, promise: Promise<unknown>): Promise<void> {
   let timer: TimerHandle;

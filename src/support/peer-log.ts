@@ -1,4 +1,4 @@
-import type { Clock, TimerHandle } from "./clock.ts";
+import { type Clock, type TimerHandle, unref } from "./clock.ts";
 import type { Logger } from "./log.ts";
 
 export interface PeerLogOptions {
@@ -101,7 +101,7 @@ export class PeerLog {
   private tellLater(): void {
     this.timer ??= this.options.clock.setTimeout(() => this.minuteOver(), WINDOW_MS);
     // The timer does not keep a process alive that has nothing else to do.
-    (this.timer as { unref?: () => void }).unref?.();
+    unref(this.timer);
   }
 
   private minuteOver(): void {

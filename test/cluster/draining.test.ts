@@ -52,7 +52,7 @@ describe("a node that stops (P3)", () => {
 
   it("does so with a session that is on its way to a node that does not answer", async () => {
     const { id } = await call(3);
-    const [standby = ""] = Object.entries(nodes.copies()).find(([, copies]) => copies === 1) ?? [];
+    const { standby } = nodes;
     nodes.courier.cut.add(standby);
     nodes.courier.loses = (topic) => topic === acksTopic("node00");
     const stopped = stops(100);
@@ -78,7 +78,7 @@ describe("a node that stops (P3)", () => {
 
   it("leaves them to a node that stays, and not to one that is about to stop, too", async () => {
     const { id } = await call(3);
-    const [standby = ""] = Object.entries(nodes.copies()).find(([, copies]) => copies === 1) ?? [];
+    const { standby } = nodes;
     nodes.node(standby).l.core.draining = true;
     await nodes.run(200);
     const stopped = stops(100, { gives: false });
@@ -93,7 +93,7 @@ describe("a node that stops (P3)", () => {
 
   it("lets no copy stay of a session that did not arrive and ended here", async () => {
     const { id, invite, answer } = await call(3);
-    const [standby = ""] = Object.entries(nodes.copies()).find(([, copies]) => copies === 1) ?? [];
+    const { standby } = nodes;
     nodes.courier.loses = (topic) => topic === copiesTopic(standby);
     const { core } = nodes.node("node00").l;
     core.draining = true;

@@ -461,6 +461,13 @@ export class Nodes {
     );
   }
 
+  /** Which node has the copy of the only session. */
+  get standby(): string {
+    const found = Object.entries(this.copies()).filter(([, copies]) => copies > 0);
+    if (found.length !== 1 || found[0]![1] !== 1) throw new Error(`not one copy: ${JSON.stringify(found)}`);
+    return found[0]![0];
+  }
+
   close(): void {
     for (const run of this.all) run.isDead = true;
     for (const folder of this.folders) rmSync(folder, { recursive: true, force: true });

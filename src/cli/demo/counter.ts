@@ -1,12 +1,11 @@
 import { existsSync, readFileSync } from "node:fs";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { makeBill } from "../../charging/bills/bill.ts";
 import { formatBill } from "../../charging/bills/format-bill.ts";
 import { monthOf } from "../../charging/money/months.ts";
-import { systemClock } from "../../support/clock.ts";
 import { withStore } from "../context.ts";
+import { eventually } from "./eventually.ts";
 import { LiveLadder } from "./live-ladder.ts";
 import { Printer } from "./printer.ts";
 import { type SecondNode, startSecondNode } from "./second-node.ts";
@@ -20,9 +19,6 @@ const FILES = {
   "page.css": "text/css; charset=utf-8",
   "licences.txt": "text/plain; charset=utf-8",
 } as const;
-
-const WITHIN_MS = 15_000;
-const LOOK_MS = 20;
 
 /** What is shown in the page, by its service. */
 const TITLES: Readonly<Record<string, string>> = { grappa: "Grappa", beer: "Brewery", books: "Two book shops at once" };
@@ -66,12 +62,12 @@ export async function openCounter(
   const up = () => stage.running.nodes().filter(({ state }) => state === "up").length;
   const killNode = async () => {
     await node?.kill();
-    await until(() => up() <= 1);
+    await eventually("the other node knows that this one is gone", () => up() <= 1);
   };
   try {
     if (cluster) {
       node = await startSecondNode(stage.config, () => {});
-      await until(() => up() === 2);
+      await eventually("the two nodes find each other", () => up() === 2);
     }
     // The first one is tried first.
     const relays = [node?.webSocket, stage.webSocket].filter((one) => one !== undefined);
@@ -149,11 +145,6 @@ const settingsOf = ({ user, password, config }: Stage, relays: readonly string[]
   password,
   services: config.services.map(({ id, title }) => ({ id, title: title ?? TITLES[id] ?? id })),
 });
-
-async function until(holds: () => boolean): Promise<void> {
-  for (const end = systemClock.monotonic() + WITHIN_MS; !holds(); await pause(LOOK_MS))
-    if (systemClock.monotonic() > end) throw new Error(`the nodes do not find each other within ${WITHIN_MS / 1000} s`);
-}
 
 function readPage(): ReadonlyMap<string, Buffer> {
   const folder = ["../../../portal/", "../../../dist/portal/"]

@@ -2,12 +2,11 @@ import { setTimeout as pause } from "node:timers/promises";
 import { monthOf } from "../../charging/money/months.ts";
 import { createClient } from "../../sdk/index.ts";
 import { systemClock } from "../../support/clock.ts";
+import { eventually } from "./eventually.ts";
 import type { Direction, Measured } from "./scenes.ts";
 import { startSecondNode } from "./second-node.ts";
 import { DOMAIN, type Stage } from "./stage.ts";
 
-const NOTICED_WITHIN_MS = 15_000;
-const LOOK_MS = 20;
 /** Of the lesson, before its node is killed. */
 const BEFORE_MS = 1_200;
 /** The relay's clock may be so far from the client's. */
@@ -70,9 +69,4 @@ export async function takeLessonAtNodeThatDies(stage: Stage, direction: Directio
   } finally {
     await node.kill();
   }
-}
-
-async function eventually(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (const end = systemClock.monotonic() + NOTICED_WITHIN_MS; !(await holds()); await pause(LOOK_MS))
-    if (systemClock.monotonic() > end) throw new Error(`not so after ${NOTICED_WITHIN_MS / 1000} s: ${what}`);
 }
