@@ -41,7 +41,8 @@ const numbered = (name: string, many: number) => Array.from({ length: many }, (_
 const LINGER_MS = 3_000;
 /** A session in which so many requests in turn are refused is of no use. */
 const MOST_ODD = 10;
-const BALANCE = "20.00";
+/** Three of ten prepaid users run dry soon, so that overspending would be seen; the others' calls are to go on. */
+const balanceOf = (user: string): string => (Number(user.replace(/\D/g, "")) < 3 ? "20.00" : "20000.00");
 
 /** Plays a run from its seed. */
 export async function play(options: ChaosOptions): Promise<Report> {
@@ -49,7 +50,7 @@ export async function play(options: ChaosOptions): Promise<Report> {
   const [forFaults, forCalls, forShop] = [new Chance(seed), new Chance(seed + 1), new Chance(seed + 2)];
   const forTcp = new Chance(seed + 3);
   const ledger = new Ledger();
-  const users = { postpaid: numbered("post", 20), prepaid: numbered("pre", 10), balance: BALANCE };
+  const users = { postpaid: numbered("post", 20), prepaid: numbered("pre", 10), balanceOf };
   let platform: Platform | undefined;
   const audit = new Audit(() => platform?.nodes ?? [], { silentWhenCut: !direct });
   const holdMs = (standing / rate) * 1_000;

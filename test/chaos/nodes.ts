@@ -133,7 +133,7 @@ export interface PlatformOptions {
   readonly postpaid: readonly string[];
   readonly prepaid: readonly string[];
   /** What each prepaid user has, decimal, EUR. */
-  readonly balance: string;
+  readonly balanceOf: (user: string) => string;
 }
 
 /** Not an address of this machine (RFC 5737): a node cannot hear beats there. */
@@ -227,13 +227,17 @@ function configOf(mongo: MongoServer, { appServerPort }: PlatformOptions): Recor
 
 type Store = Parameters<Parameters<typeof withStore>[1]>[0];
 
-async function openUsers(store: Store, config: Config, { postpaid, prepaid, balance }: PlatformOptions): Promise<void> {
+async function openUsers(
+  store: Store,
+  config: Config,
+  { postpaid, prepaid, balanceOf }: PlatformOptions,
+): Promise<void> {
   const common = { realm: config.portal.realm, password: PASSWORD, md5: true };
   for (const id of postpaid) await registerUser(store, { id, ...common });
   for (const id of prepaid) {
     await registerUser(store, { id, ...common, prepaid: { currency: "EUR" } });
     await store.credit!.open(id, "EUR");
-    const amount = Math.round(Number(balance) * 1_000_000);
+    const amount = Math.round(Number(balanceOf(id)) * 1_000_000);
     await store.credit!.post({ user: id, kind: "topup", id: "first", currency: "EUR", amount, at: Date.now() });
   }
 }

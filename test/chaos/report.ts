@@ -34,7 +34,11 @@ const MOST_OFF_MS = 35_000;
 export async function compare(
   ledger: Ledger,
   platform: Pick<Platform, "entries" | "balance">,
-  users: { readonly postpaid: readonly string[]; readonly prepaid: readonly string[]; readonly balance: string },
+  users: {
+    readonly postpaid: readonly string[];
+    readonly prepaid: readonly string[];
+    readonly balanceOf: (user: string) => string;
+  },
 ): Promise<Money> {
   const faults: string[] = [];
   const overspent: string[] = [];
@@ -68,7 +72,8 @@ export async function compare(
     }
     if (users.prepaid.includes(user)) {
       const { available, holds } = await withoutHolds(platform, user);
-      if (spent > micros(users.balance)) overspent.push(`${user} spent ${euros(spent)} of ${users.balance}`);
+      const had = users.balanceOf(user);
+      if (spent > micros(had)) overspent.push(`${user} spent ${euros(spent)} of ${had}`);
       if (available < 0) overspent.push(`${user} has ${euros(available)} left`);
       if (holds > 0) faults.push(`${user} has ${holds} holds left`);
     }
