@@ -62,6 +62,8 @@ export class CallRecords implements RecordTaker {
   leftOut = 0;
   /** Who keeps what is seen of calls; undefined: nobody. */
   watcher: CallWatcher | undefined;
+  /** In a cluster: told of an INVITE whose credentials were checked here. Another node may have challenged it. */
+  checkedHere: ((request: SipRequest) => void) | undefined;
   readonly stats = new CallStats();
   private readonly options: CallRecordsOptions;
   private readonly refusals: PeerLog;

@@ -5,6 +5,7 @@ import type { Core } from "../relay/model/core.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { PeerLog } from "../support/peer-log.ts";
 import type { NodeRun } from "./beat.ts";
+import { type Challengers, SharedChallenges } from "./shared-challenges.ts";
 import { SharedContacts } from "./shared-contacts.ts";
 import { SharedKeys } from "./shared-keys.ts";
 import { SharedLoads } from "./shared-loads.ts";
@@ -46,6 +47,7 @@ export class Shared {
   readonly loads: SharedLoads;
   readonly contacts: SharedContacts;
   readonly keys: SharedKeys;
+  readonly challenges: SharedChallenges;
   private readonly peers: Peers;
   private readonly clock: Clock;
   private readonly talk: Talk;
@@ -75,6 +77,7 @@ export class Shared {
     this.lockOuts = new SharedLockOuts({ talk, clock });
     this.proofs = new SharedProofs(talk);
     this.keys = new SharedKeys(talk);
+    this.challenges = new SharedChallenges(talk);
     this.loads = new SharedLoads({ talk, peers, clock });
     this.contacts = new SharedContacts({ talk, clock });
     this.parts = [this.nonces, this.rates, this.lockOuts, this.proofs, this.loads, this.contacts];
@@ -100,7 +103,11 @@ export class Shared {
     admission,
     loads,
     bindings,
-  }: Pick<Core, "authenticator" | "admission" | "loads" | "bindings">): void {
+    calls,
+  }: Pick<Core, "authenticator" | "admission" | "loads" | "bindings"> & {
+    readonly calls: Challengers;
+  }): void {
+    this.challenges.attach(calls);
     this.contacts.attach(bindings);
     if (authenticator.guesses) this.lockOuts.attach(authenticator.guesses);
     this.proofs.attach(admission);

@@ -83,8 +83,7 @@ export class Router implements TransactionUser {
     const response = new SipResponse(401, reasonPhrase(401));
     const offered = this.core.admission.reaches(source) ? challenges : trimmed(challenges, request);
     for (const challenge of offered) response.headers.add("WWW-Authenticate", challenge);
-    // In a cluster the client may come again to another node.
-    if (!this.core.others) this.core.calls.wasChallenged(request, source);
+    this.core.calls.wasChallenged(request, source);
     return response;
   }
 

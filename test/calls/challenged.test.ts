@@ -69,6 +69,18 @@ describe("an INVITE that is only challenged (P5)", () => {
     expect(await strangers("again@client")).toHaveLength(1);
   });
 
+  it("is told of where its credentials are checked, rightly or not, since another node may have challenged it (P3)", async () => {
+    const { l } = await open();
+    const told: string[] = [];
+    l.core.calls.checkedHere = ({ callId }) => void told.push(callId);
+    const challenge = invite(l, "bare@client");
+    invite(l, "wrong@client", credentials(challenge).replace(/response="[^"]+"/, `response="${md5("")}"`));
+    invite(l, "foreign@client", credentials(challenge).replace(/nonce="[^"]+"/, 'nonce="x"'));
+    invite(l, "good@client", credentials(challenge));
+    await l.settle();
+    expect(told).toEqual(["wrong@client", "good@client"]);
+  });
+
   it("is written when the next one is challenged, without anybody asking, and when the relay ends", async () => {
     const { l, store } = await open();
     invite(l, "first@client");

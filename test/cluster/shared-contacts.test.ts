@@ -32,7 +32,13 @@ function setUp(limits = { perUser: 3, all: 100 }) {
       idIn: ({ user = "" }) => user,
     };
     const loads = new UserLoads({ ringing: 0, sessions: 0 });
-    shared.attach({ authenticator, admission: new Admission(clock, 0, 0), loads, bindings });
+    shared.attach({
+      authenticator,
+      admission: new Admission(clock, 0, 0),
+      loads,
+      bindings,
+      calls: { cameAgain() {}, checkedHere: undefined },
+    });
     const flows = new Map<string, RemoteFlow>();
     shared.contacts.uses({
       factsOf: ({ transport, reliable, secure, remoteAddress, remotePort }): FlowFacts => {

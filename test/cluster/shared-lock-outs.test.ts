@@ -194,6 +194,7 @@ describe("an address that has shown that it is not forged", () => {
         admission,
         loads: new UserLoads({ ringing: 0, sessions: 0 }),
         bindings: new Bindings({ perUser: 10, all: 10 }),
+        calls: { cameAgain() {}, checkedHere: undefined },
       });
       shared.start();
       return admission;

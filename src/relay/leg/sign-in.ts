@@ -15,6 +15,8 @@ import { recordOf } from "../model/records.ts";
 /** Why a request is refused whose sender has to wait after failed sign-ins. */
 export const HELD_OFF = "sign-in: too many failures before";
 
+const isNewInvite = ({ method, toTag }: SipRequest): boolean => method === "INVITE" && toTag === undefined;
+
 /** What the sign-in says of a request. A user who has signed in is also noted as not having forged the address. */
 export function verdictOn(core: Core, authenticator: Authenticator, transaction: ServerTransaction): Verdict {
   const source = core.sources.of(transaction.request, transaction.flow);
@@ -26,6 +28,8 @@ export function verdictOn(core: Core, authenticator: Authenticator, transaction:
     const { flow } = transaction;
     if (flow.reliable) flow.proven = true;
   }
+  const isChecked = verdict.verdict !== "challenge" && verdict.verdict !== "throttled";
+  if (isChecked && isNewInvite(transaction.request)) core.calls.checkedHere?.(transaction.request);
   return verdict;
 }
 
@@ -87,8 +91,7 @@ export function challenge(core: Core, transaction: ServerTransaction, challenges
   const { request, flow } = transaction;
   const source = core.sources.of(request, flow);
   recordOf(transaction)?.forget(); // its sender comes again, with credentials
-  if (request.method === "INVITE" && request.toTag === undefined && !core.others)
-    core.calls.wasChallenged(request, source);
+  if (isNewInvite(request)) core.calls.wasChallenged(request, source);
   const reaches = core.admission.reaches(source);
   reply(transaction, 401, challengeHeaders(reaches ? challenges : trimmed(challenges, request)));
 }
