@@ -5,7 +5,10 @@ import { dropTrace, exportTrace, listTraces, sendTrace, startTrace, stopTrace } 
 import type { TraceView } from "../trace/traces.ts";
 import { ask } from "./ask.ts";
 import { CliError, EXIT, type Io, table } from "./io.ts";
+import { sayMissing } from "./missing.ts";
 import { remotely } from "./remote.ts";
+
+const NOT_IN_IT = "what it has recorded is not in this";
 
 interface StartOptions {
   readonly user?: string;
@@ -31,8 +34,8 @@ export function addTraceCommands(program: Command, io: Io): void {
     .addHelpText(
       "after",
       `
-A trace is in the relay's memory: 16 MB at most, and gone when the relay stops. Credentials, passwords and keys are
-left out of whatever is exported or sent.
+A trace is in the relay's memory: 16 MB at most, and gone when the relay stops. In a cluster it records at all nodes
+that are there. Credentials, passwords and keys are left out of whatever is exported or sent.
 
 Examples:
   $ tollgate trace start why --user alice
@@ -50,7 +53,8 @@ Examples:
         ...(hep !== undefined && { hep }),
         most: numberOf("--most", options.most),
       };
-      await ask(io, command, startTrace, body);
+      const { missing } = await ask(io, command, startTrace, body);
+      sayMissing(io, missing, "it records nothing there");
       io.out(`trace ${name} runs; tollgate trace stop ${name} ends it\n`);
     });
 
@@ -59,7 +63,8 @@ Examples:
     .argument("<name>", "the trace")
     .option("--drop", "forget what was recorded")
     .action(async (name: string, { drop = false }: { drop?: boolean }, command: Command) => {
-      await ask(io, command, drop ? dropTrace : stopTrace, { name });
+      const { missing } = await ask(io, command, drop ? dropTrace : stopTrace, { name });
+      sayMissing(io, missing, "the trace may go on there");
       io.out(`trace ${name} ${drop ? "dropped" : "stopped"}\n`);
     });
 
@@ -67,7 +72,8 @@ Examples:
     .description("list the traces")
     .option("--json", "as JSON")
     .action(async (options: { json?: boolean }, command: Command) => {
-      const { traces } = await ask(io, command, listTraces, {});
+      const { traces, missing } = await ask(io, command, listTraces, {});
+      sayMissing(io, missing, NOT_IN_IT);
       if (options.json) io.out(`${JSON.stringify(traces, null, 2)}\n`);
       else
         io.out(
@@ -90,11 +96,13 @@ Examples:
       if (format === "hep" && to === undefined) throw new CliError("--to: the host and port of a Homer", EXIT.usage);
       if (format === "pcap" && to === undefined) throw new CliError("--to: a file for the capture", EXIT.usage);
       if (format === "hep") {
-        const { sent } = await ask(io, command, sendTrace, { name, to });
+        const { sent, missing } = await ask(io, command, sendTrace, { name, to });
+        sayMissing(io, missing, NOT_IN_IT);
         io.out(`${sent} messages sent to ${to}\n`);
         return;
       }
       const content = (await ask(io, command, exportTrace, { name, format })) as unknown as Buffer;
+      sayMissing(io, (await ask(io, command, listTraces, {})).missing, NOT_IN_IT);
       if (to === undefined) io.out(content.toString("utf8"));
       else {
         writeFileSync(resolve(io.cwd, to), content, { mode: 0o600 });

@@ -6,6 +6,7 @@ import type { MemberView } from "../cluster/members.ts";
 import type { Clock } from "../support/clock.ts";
 import type { PeerLog } from "../support/peer-log.ts";
 import type { Random } from "../support/random.ts";
+import type { CallFilter } from "../trace/filter.ts";
 import {
   ANSWER_BYTES,
   type Look,
@@ -19,6 +20,7 @@ import {
   writeLooked,
 } from "./looks.ts";
 import type { SessionView } from "./session-view.ts";
+import type { TracesHere } from "./traces-around.ts";
 
 /** What one node has. */
 export interface Here {
@@ -31,6 +33,7 @@ export interface Here {
   /** These, the store's, and those of other nodes. */
   calls(query: CallQuery, elsewhere: readonly CallRecord[]): Promise<CallRecord[]>;
   story(call: string): StoryLines | undefined;
+  readonly traces: TracesHere;
 }
 
 /** Nodes of which not all is known: they did not answer in time, or not as they must. */
@@ -141,6 +144,8 @@ export class Everywhere {
     const looked = this.look(look);
     if (look.kind === "end" && (looked as Looked["end"]).ended)
       peerLog.warn("cluster: an operator at another node has ended a session", from, { session: look.session });
+    if (look.kind === "start-trace")
+      peerLog.warn("cluster: an operator at another node traces calls", from, { trace: look.name, hep: look.hep });
     return writeLooked(bus, nonce, looked);
   }
 
@@ -162,6 +167,14 @@ export class Everywhere {
         const calls = firstFitting(found, MOST_CALLS);
         return { calls, more: calls.length < found.length };
       }
+      case "start-trace":
+        return { why: here.traces.start({ ...look, filter: look.filter as CallFilter }) ?? null };
+      case "stop-trace":
+        return { was: here.traces.stop(look.name, look.drop) };
+      case "traces":
+        return { traces: here.traces.list() };
+      case "traced":
+        return here.traces.page(look.name, look.after);
       case "story": {
         const story = here.story(look.call);
         if (!story) return { story: null };
@@ -174,17 +187,14 @@ export class Everywhere {
   /**
    * Asks all other nodes at once, and resolves to the names of those of which `work` says that something is missing.
    */
-  private async eachOther(work: (node: string) => Promise<boolean>): Promise<string[]> {
+  async eachOther(work: (node: string) => Promise<boolean>): Promise<string[]> {
     const others = this.options.others();
     const whole = await Promise.all(others.slice(0, MOST_NODES).map(work));
     return others.filter((_, i) => whole[i] !== true).sort();
   }
 
-  /** Undefined: no answer, or none that is right. */
-  private async ask<K extends Look["kind"]>(
-    node: string,
-    look: Extract<Look, { kind: K }>,
-  ): Promise<Looked[K] | undefined> {
+  /** Asks one node. Undefined: no answer, or none that is right. */
+  async ask<K extends Look["kind"]>(node: string, look: Extract<Look, { kind: K }>): Promise<Looked[K] | undefined> {
     const { bus, clock, random, peerLog, node: from } = this.options;
     const nonce = random.token();
     const question = writeLook(bus, { nonce, to: node, from, at: clock.wall() }, look);

@@ -6,7 +6,9 @@ import { plainText, wholeRecord } from "../calls/record-schema.ts";
 import { isFresh, sealed, unsealed } from "../charging/charges/book-questions.ts";
 import type { Clock } from "../support/clock.ts";
 import { isDeeper } from "../support/json.ts";
+import { MOST_TRACES, type TraceView } from "../trace/traces.ts";
 import { type SessionView, sessionView } from "./session-view.ts";
+import { type ToldCall, tracedCall } from "./traced-items.ts";
 
 /*
  * What operators ask for at one node of a cluster, and another node has: its sessions, calls that run, the story of a
@@ -34,11 +36,23 @@ const callQuery = z.strictObject({
   before: z.strictObject({ endedAt: z.number(), id: name }).optional(),
   most: z.int().min(1).max(MOST_CALLS),
 });
+const traceFilter = z.strictObject({
+  user: name.optional(),
+  service: name.optional(),
+  callId: name.optional(),
+  sample: z.int().min(1).optional(),
+});
 const question = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("sessions"), after: name }),
   z.strictObject({ kind: z.literal("end"), session: name }),
   z.strictObject({ kind: z.literal("calls"), query: callQuery as unknown as z.ZodType<CallQuery> }),
   z.strictObject({ kind: z.literal("story"), call: name }),
+  z.strictObject({
+    ...{ kind: z.literal("start-trace"), name, filter: traceFilter, most: z.int().min(1), hep: name.optional() },
+  }),
+  z.strictObject({ kind: z.literal("stop-trace"), name, drop: z.boolean() }),
+  z.strictObject({ kind: z.literal("traces") }),
+  z.strictObject({ kind: z.literal("traced"), name, after: z.int().min(0) }),
 ]);
 export type Look = z.output<typeof question>;
 
@@ -48,6 +62,10 @@ export interface StoryLines {
   readonly leftOut: number;
 }
 
+const traceView = z.object({
+  ...{ name, filter: traceFilter, since: z.number(), calls: z.int(), messages: z.int(), bytes: z.int() },
+  ...{ running: z.boolean(), full: z.boolean() },
+});
 /** One line of `/v1/events`. */
 export const seenLine = z.looseObject({
   kind: z.enum(["message", "state", "charge", "timer", "end"]),
@@ -59,12 +77,22 @@ const answers = {
   end: z.object({ ended: z.boolean() }),
   calls: z.object({ calls: z.array(wholeRecord).max(MOST_CALLS), more: z.boolean() }),
   story: z.object({ story: z.object({ items: z.array(seenLine).max(10_000), leftOut: z.int() }).nullable() }),
+  "start-trace": z.object({ why: plainText.nullable() }),
+  "stop-trace": z.object({ was: z.boolean() }),
+  traces: z.object({ traces: z.array(traceView).max(MOST_TRACES) }),
+  traced: z.object({ there: z.boolean(), calls: z.array(tracedCall).max(10_000), more: z.boolean() }),
 };
 export interface Looked {
   readonly sessions: { readonly sessions: readonly SessionView[]; readonly more: boolean };
   readonly end: { readonly ended: boolean };
   readonly calls: { readonly calls: readonly CallRecord[]; readonly more: boolean };
   readonly story: { readonly story: StoryLines | null };
+  /** Null: it has begun. */
+  readonly "start-trace": { readonly why: string | null };
+  readonly "stop-trace": { readonly was: boolean };
+  readonly traces: { readonly traces: readonly TraceView[] };
+  /** From the item of that number on, over all calls. `there`: false: there is no such trace. */
+  readonly traced: { readonly there: boolean; readonly calls: readonly ToldCall[]; readonly more: boolean };
 }
 
 /** Without a secret that the nodes share, whoever reaches NATS can ask, as for all else that nodes tell each other. */

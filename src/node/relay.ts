@@ -63,6 +63,7 @@ import { type SessionView, viewsAfter, viewsOf } from "./session-view.ts";
 import { SessionsBefore } from "./sessions-before.ts";
 import { SignInLog } from "./sign-in-log.ts";
 import { startTelemetry } from "./telemetry.ts";
+import { TracesAround, TracesHere } from "./traces-around.ts";
 import { startUsageOf, USAGE } from "./usage.ts";
 import { linesOf, RelayWatch, WatchedRecorder } from "./watch.ts";
 import { WatchAround } from "./watch-around.ts";
@@ -91,7 +92,8 @@ export interface Relay {
     /** The same at the other nodes of the cluster; undefined: the relay is alone. */
     around(...asked: Parameters<WatchAround["watch"]>): (() => void) | undefined;
   };
-  readonly traces: Traces;
+  /** Recordings of calls, at all nodes of the cluster. */
+  readonly traces: TracesAround;
   /** How many actors are in each state, and how often each arrow was taken. */
   chartCounts(): ChartCountsView;
   /** Records of requests, those under way included: the newest that fit, oldest first. */
@@ -343,6 +345,8 @@ export async function startRelay(options: {
   heartbeat.start(core.timelines.first);
   core.timelines.watch();
   clockWatch.watch();
+  const traces = new Traces((viewer) => watching.watch(viewer));
+  const tracesHere = new TracesHere(traces, () => clock.wall());
   const act = (...asked: Parameters<HttpAppServers["act"]>) => httpAppServers.act(...asked);
   const everywhere = new Everywhere({
     ...{ node, bus, clock, random, peerLog },
@@ -356,6 +360,7 @@ export async function startRelay(options: {
         const story = traces.storyOf(call) ?? watching.storyOf(call);
         return story && linesOf(story);
       },
+      traces: tracesHere,
     },
   });
   if (shared)
@@ -377,7 +382,6 @@ export async function startRelay(options: {
         watch: (viewer) => watching.watch(viewer),
       })
     : undefined;
-  const traces = new Traces((viewer) => watching.watch(viewer));
   watching.start();
   const chartCounts = new ChartCounts(core, clock);
   transport.attach(cluster?.before(transactions) ?? transactions);
@@ -480,7 +484,7 @@ export async function startRelay(options: {
     inspectors: core.inspectors,
     chartCounts: () => chartCounts.view(),
     watch: { watch: (viewer) => watching.watch(viewer), around: (...asked) => around?.watch(...asked) },
-    traces,
+    traces: new TracesAround(tracesHere, everywhere),
     calls: (query) => core.calls.find(query, liveRecords(core)),
     nodes: () => cluster?.nodes() ?? [],
     usage: async () => usage?.status() ?? [],

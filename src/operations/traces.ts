@@ -1,8 +1,9 @@
-import { createSocket } from "node:dgram";
-import { isIPv6 } from "node:net";
 import { z } from "zod";
 import { traceHep, traceJson, tracePcap, traceText } from "../trace/export.ts";
+import { hepSender } from "../trace/hep-sender.ts";
+import type { TraceView } from "../trace/traces.ts";
 import { type OperationContext, relayOf } from "./context.ts";
+import { missingNodes, missingOf, silentText } from "./missing.ts";
 import { OperationError } from "./mistake.ts";
 import { type AnyOperation, idField, nothing, operation } from "./operation.ts";
 
@@ -29,9 +30,17 @@ const traces = z.object({
       full: z.boolean(),
     }),
   ),
+  missing: missingNodes,
 });
 
-const listOf = (context: OperationContext) => ({ traces: relayOf(context).traces.list() });
+/** `missing`: nodes that did not do what was asked. */
+async function listOf(
+  context: OperationContext,
+  missing: readonly string[] = [],
+): Promise<{ traces: readonly TraceView[]; missing?: readonly string[] }> {
+  const found = await relayOf(context).traces.list();
+  return { traces: found.traces, ...missingOf([...new Set([...missing, ...found.missing])].sort()) };
+}
 
 export const listTraces = operation({
   id: "listTraces",
@@ -42,7 +51,7 @@ export const listTraces = operation({
   live: true,
   input: nothing,
   output: traces,
-  run: listOf,
+  run: (context) => listOf(context),
 });
 
 export const startTrace = operation({
@@ -59,19 +68,38 @@ export const startTrace = operation({
     hep: hepField.optional(),
   }),
   output: traces,
-  run(context, { name, most, hep, ...rest }) {
+  async run(context, { name, most, hep, ...rest }) {
     const filter = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));
-    const sender = hep === undefined ? undefined : hepSender(hep);
-    const options = { name, most, filter, send: sender?.send, ended: sender?.close };
-    const why = relayOf(context).traces.start(options, context.now());
-    if (why === undefined) return listOf(context);
-    sender?.close();
-    throw new OperationError("refused", why);
+    if (hep !== undefined) senderTo(hep, "hep").close();
+    const { why, missing } = await relayOf(context).traces.start({ name, most, filter, hep });
+    if (why !== undefined) throw new OperationError("refused", why);
+    return listOf(context, missing);
   },
 });
 
-const noTrace = (name: string) =>
-  new OperationError("unknown", `there is no trace ${name}`, { hint: "see: tollgate trace list" });
+/** Throws where `to` is no `host:port`. */
+function senderTo(to: string, field: string) {
+  const sender = hepSender(to);
+  if (!sender) throw new OperationError("usage", "expected a host and port such as 10.0.0.9:9060", { field });
+  return sender;
+}
+
+const noTrace = (name: string, missing: readonly string[]) =>
+  new OperationError("unknown", `there is no trace ${name}${missing.length > 0 ? `; ${silentText(missing)}` : ""}`, {
+    hint: "see: tollgate trace list",
+  });
+
+async function stop(context: OperationContext, name: string, drop: boolean) {
+  const { was, missing } = await relayOf(context).traces.stop(name, drop);
+  if (!was) throw noTrace(name, missing);
+  return listOf(context, missing);
+}
+
+async function recordedOf(context: OperationContext, name: string) {
+  const { calls, missing } = await relayOf(context).traces.calls(name);
+  if (!calls) throw noTrace(name, missing);
+  return { calls, missing };
+}
 
 export const stopTrace = operation({
   id: "stopTrace",
@@ -82,10 +110,7 @@ export const stopTrace = operation({
   live: true,
   input: z.strictObject({ name: nameField }),
   output: traces,
-  run(context, { name }) {
-    if (!relayOf(context).traces.stop(name, false)) throw noTrace(name);
-    return listOf(context);
-  },
+  run: (context, { name }) => stop(context, name, false),
 });
 
 export const dropTrace = operation({
@@ -97,10 +122,7 @@ export const dropTrace = operation({
   live: true,
   input: z.strictObject({ name: nameField }),
   output: traces,
-  run(context, { name }) {
-    if (!relayOf(context).traces.stop(name, true)) throw noTrace(name);
-    return listOf(context);
-  },
+  run: (context, { name }) => stop(context, name, true),
 });
 
 export const exportTrace = operation({
@@ -114,9 +136,8 @@ export const exportTrace = operation({
   file: true,
   input: z.strictObject({ name: nameField, format: z.enum(["text", "json", "pcap"]).default("text") }),
   output: z.string(),
-  run(context, { name, format }) {
-    const calls = relayOf(context).traces.calls(name);
-    if (!calls) throw noTrace(name);
+  async run(context, { name, format }) {
+    const { calls } = await recordedOf(context, name);
     switch (format) {
       case "text":
         return { type: "text/plain; charset=utf-8", name: `${name}.txt`, content: traceText(calls) };
@@ -137,15 +158,17 @@ export const sendTrace = operation({
   personal: true,
   live: true,
   input: z.strictObject({ name: nameField, to: hepField }),
-  output: z.object({ sent: z.int() }),
-  run(context, { name, to }) {
-    const calls = relayOf(context).traces.calls(name);
-    if (!calls) throw noTrace(name);
-    const sender = hepSender(to);
-    const packets = traceHep(calls);
-    for (const packet of packets) sender.send(packet);
-    sender.close();
-    return { sent: packets.length };
+  output: z.object({ sent: z.int(), missing: missingNodes }),
+  async run(context, { name, to }): Promise<{ sent: number; missing?: readonly string[] }> {
+    const sender = senderTo(to, "to");
+    try {
+      const { calls, missing } = await recordedOf(context, name);
+      const packets = traceHep(calls);
+      for (const packet of packets) sender.send(packet);
+      return { sent: packets.length, ...missingOf(missing) };
+    } finally {
+      sender.close();
+    }
   },
 });
 
@@ -157,34 +180,3 @@ export const traceOperations: readonly AnyOperation[] = [
   exportTrace,
   sendTrace,
 ];
-
-/** Sends packets to a Homer over UDP. Throws where `to` is no `host:port`. */
-function hepSender(to: string): { send(packet: Buffer): void; close(): void } {
-  const [, v6, host, port] = /^(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):(\d{1,5})$/.exec(to) ?? [];
-  const name = v6 ?? host;
-  if (name === undefined || Number(port) > 65_535)
-    throw new OperationError("usage", "expected a host and port such as 10.0.0.9:9060", { field: "hep" });
-  const socket = createSocket(isIPv6(name) ? "udp6" : "udp4");
-  socket.on("error", () => {}); // nobody may be there
-  socket.unref();
-  let underWay = 0;
-  let over = false;
-  const closeIfDone = () => {
-    if (over && underWay === 0) socket.close();
-  };
-  return {
-    send: (packet) => {
-      if (over) return;
-      underWay++;
-      socket.send(packet, Number(port), name, () => {
-        underWay--;
-        closeIfDone();
-      });
-    },
-    close: () => {
-      if (over) return;
-      over = true;
-      closeIfDone();
-    },
-  };
-}

@@ -29,7 +29,7 @@ export interface TraceView {
   readonly full: boolean;
 }
 
-const MOST_TRACES = 16;
+export const MOST_TRACES = 16;
 const TRACE_BYTES = 16 * 2 ** 20;
 
 /** Recordings of chosen calls, in memory and bounded (P5). */

@@ -5,6 +5,7 @@ import { Api } from "../../src/console/api.ts";
 import type { HttpServer } from "../../src/console/http.ts";
 import type { ApiToken } from "../../src/directory/types.ts";
 import { Everywhere, type EverywhereOptions, type Here } from "../../src/node/everywhere.ts";
+import { TracesAround, TracesHere } from "../../src/node/traces-around.ts";
 import type { OperatedRelay, OperationContext } from "../../src/operations/context.ts";
 import type { TokenRole } from "../../src/operations/rights.ts";
 import { createToken } from "../../src/operations/tokens.ts";
@@ -27,7 +28,7 @@ export function idleRelay({ here, ...over }: Partial<OperatedRelay> & { here?: P
     nodes: () => [],
     lockOuts: () => [],
     liftLockOuts: () => 0,
-    traces: new Traces(() => () => {}),
+    traces: new TracesAround(noTraces(), everywhereOf(here)),
     appServers: () => [],
     metrics: () => ({ counters: { requests: 1 }, gauges: { sessions: 0, draining: 0 } }),
     chartCounts: () => ({ since: 0, charts: {} }),
@@ -35,6 +36,8 @@ export function idleRelay({ here, ...over }: Partial<OperatedRelay> & { here?: P
     ...over,
   };
 }
+
+const noTraces = () => new TracesHere(new Traces(() => () => {}), Date.now);
 
 /** What a node has, and asks others for. */
 export function everywhereOf(here: Partial<Here> = {}, more: Partial<EverywhereOptions> = {}): Everywhere {
@@ -46,6 +49,7 @@ export function everywhereOf(here: Partial<Here> = {}, more: Partial<EverywhereO
       present: () => [],
       calls: async () => [],
       story: () => undefined,
+      traces: noTraces(),
       ...here,
     },
     ...more,

@@ -5,6 +5,8 @@ import { sealed } from "../../src/charging/charges/book-questions.ts";
 import { type Here, livingOthers } from "../../src/node/everywhere.ts";
 import { type Look, writeLook } from "../../src/node/looks.ts";
 import type { SessionView } from "../../src/node/session-view.ts";
+import { TracesAround, TracesHere } from "../../src/node/traces-around.ts";
+import { Traces } from "../../src/trace/traces.ts";
 import { call } from "../contract/calls.contract.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { ApiLab, everywhereOf, idleRelay } from "./api-lab.ts";
@@ -26,6 +28,7 @@ interface Node {
   sessions?: SessionView[];
   running?: CallRecord[];
   story?: string;
+  traces?: Traces;
   /** What it answers in place of the truth; undefined: nothing within a second. */
   says?: (question: string, right: string | undefined) => string | undefined;
   secret?: readonly Buffer[];
@@ -37,7 +40,8 @@ async function cluster(nodes: Readonly<Record<string, Node>>) {
   const asked: { to: string; withinMs: number; question: string }[] = [];
   const names = Object.keys(nodes);
   const all = new Map<string, ReturnType<typeof everywhereOf>>();
-  for (const [node, { sessions = [], running = [], story, secret = SECRET }] of Object.entries(nodes)) {
+  const heres = new Map<string, Here>();
+  for (const [node, { sessions = [], running = [], story, traces, secret = SECRET }] of Object.entries(nodes)) {
     const here: Here = {
       sessions: (after, most) =>
         sessions
@@ -49,6 +53,7 @@ async function cluster(nodes: Readonly<Record<string, Node>>) {
       calls: (query, elsewhere) => findCalls(undefined, [...running, ...elsewhere], query),
       story: (id) =>
         id === story ? { items: [{ kind: "timer", at: 5, text: `seen by ${node}` }], leftOut: 0 } : undefined,
+      traces: new TracesHere(traces ?? new Traces(() => () => {}), () => 5),
     };
     const bus = {
       keys: () => secret,
@@ -61,14 +66,18 @@ async function cluster(nodes: Readonly<Record<string, Node>>) {
         return answer;
       },
     };
+    heres.set(node, here);
     all.set(node, everywhereOf(here, { node, bus, clock, others: () => names.filter((other) => other !== node) }));
   }
-  const lab = await ApiLab.create({}, idleRelay({ everywhere: all.get(names[0]!)! }));
+  const everywhere = all.get(names[0]!)!;
+  const around = new TracesAround(heres.get(names[0]!)!.traces, everywhere);
+  const lab = await ApiLab.create({}, idleRelay({ everywhere, traces: around }));
   labs.push(lab);
   const token = await lab.token("operator");
   const get = async (path: string) => (await lab.ask("GET", path, { token })).json;
   const end = (id: string) => lab.ask("DELETE", `/v1/sessions/${id}`, { token });
-  return { get, end, ended, asked, all };
+  const ask = (method: string, path: string, body?: object) => lab.ask(method, path, { token, body });
+  return { get, end, ask, ended, asked, all };
 }
 
 const running = (n: number): CallRecord => call(n, { running: true, user: "alice" });
