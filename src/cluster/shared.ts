@@ -7,6 +7,7 @@ import type { PeerLog } from "../support/peer-log.ts";
 import type { NodeRun } from "./beat.ts";
 import { type Challengers, SharedChallenges } from "./shared-challenges.ts";
 import { SharedContacts } from "./shared-contacts.ts";
+import { SharedFlows } from "./shared-flows.ts";
 import { SharedKeys } from "./shared-keys.ts";
 import { SharedLoads } from "./shared-loads.ts";
 import { SharedLockOuts } from "./shared-lock-outs.ts";
@@ -46,6 +47,7 @@ export class Shared {
   readonly proofs: SharedProofs;
   readonly loads: SharedLoads;
   readonly contacts: SharedContacts;
+  readonly flows: SharedFlows;
   readonly keys: SharedKeys;
   readonly challenges: SharedChallenges;
   private readonly peers: Peers;
@@ -80,7 +82,8 @@ export class Shared {
     this.challenges = new SharedChallenges(talk);
     this.loads = new SharedLoads({ talk, peers, clock });
     this.contacts = new SharedContacts({ talk, clock });
-    this.parts = [this.nonces, this.rates, this.lockOuts, this.proofs, this.loads, this.contacts];
+    this.flows = new SharedFlows({ talk, clock });
+    this.parts = [this.nonces, this.rates, this.lockOuts, this.proofs, this.loads, this.contacts, this.flows];
     talk.on("hello", ([, wantsAll], from) => {
       for (const part of this.parts) part.greet?.(from, wantsAll === 1);
     });

@@ -334,6 +334,7 @@ class ClusterNode implements Cluster {
       this.handOver.start();
       core.others = this.handOver;
       this.shared?.contacts.uses(this.handOver);
+      this.shared?.flows.uses(core, this.handOver, mutes);
       this.away = new GiveAway({
         ...{ core, clock: this.clock, copies: this.keeper, handOver: this.handOver },
         given: (session) => this.letGo(session),

@@ -88,6 +88,10 @@ export interface ConnectionStats {
 const peerKey = ({ transport }: StreamKind, { address, port, name }: Peer): string =>
   KINDS[transport].secure ? `${transport}|${address}|${port}|${name ?? address}` : `${transport}|${address}|${port}`;
 
+const originKey = (transport: string, address: string, port: number): string => `${transport}|${address}|${port}`;
+const originKeyOf = ({ transport, remoteAddress, remotePort }: Flow): string =>
+  originKey(transport, remoteAddress, remotePort);
+
 /** All connections: accepts, opens, reuses (RFC 3261 §18.1.1), and ends those that are idle. */
 export class Connections implements ConnectionOwner {
   readonly clock: Clock;
@@ -107,6 +111,8 @@ export class Connections implements ConnectionOwner {
   private readonly connections = new Set<Connection>();
   /** The connections that we have opened, by `peerKey`. */
   private readonly byPeer = new Map<string, Connection>();
+  /** Those that peers have made, by `originKey`. */
+  private readonly byOrigin = new Map<string, Connection>();
   private outgoing = 0;
   /** How many bytes wait on all connections, as far as they have reported. */
   private waiting = 0;
@@ -185,6 +191,11 @@ export class Connections implements ConnectionOwner {
     }
   }
 
+  /** The connection that a peer has made from there. */
+  from({ transport, address, port }: Pick<Flow, "transport"> & Pick<Peer, "address" | "port">): Flow | undefined {
+    return this.byOrigin.get(originKey(transport, address, port));
+  }
+
   private serves(connection: Connection, key: string): void {
     connection.peerKeys.push(key);
     this.byPeer.set(key, connection);
@@ -226,8 +237,11 @@ export class Connections implements ConnectionOwner {
     this.waiting -= connection.counted;
     connection.counted = 0;
     for (const key of connection.peerKeys) if (this.byPeer.get(key) === connection) this.byPeer.delete(key);
-    if (connection.incoming) this.arrivals.left(connection.remoteAddress);
-    else this.outgoing--;
+    if (connection.incoming) {
+      this.arrivals.left(connection.remoteAddress);
+      const key = originKeyOf(connection);
+      if (this.byOrigin.get(key) === connection) this.byOrigin.delete(key);
+    } else this.outgoing--;
     this.options.closed(connection, `${connection.transport} ${reason}`);
   }
 
@@ -264,7 +278,8 @@ export class Connections implements ConnectionOwner {
   private hold(kind: StreamKind, wire: Wire, address: string, port: number, incoming: boolean): Connection {
     const connection = new Connection(this, kind, wire, ++this.made, address, port, incoming);
     this.connections.add(connection);
-    if (!incoming) this.outgoing++;
+    if (incoming) this.byOrigin.set(originKeyOf(connection), connection);
+    else this.outgoing++;
     this.sweepLater();
     return connection;
   }

@@ -264,6 +264,10 @@ class Layer implements Transports {
     return this.socketTo(address, leavesBy)?.flowTo(address, port);
   }
 
+  connectionFrom(place: Pick<Destination, "transport" | "address" | "port">): Flow | undefined {
+    return this.connections.from(place);
+  }
+
   flowFor(destination: Destination): Flow {
     return this.flowTo(destination, false);
   }

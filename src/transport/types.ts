@@ -99,6 +99,8 @@ export interface TransportLayer {
    * one.
    */
   wayTo?(destination: Destination): Flow | undefined;
+  /** The open connection that a peer has made from there; undefined: there is none. */
+  connectionFrom?(place: Pick<Destination, "transport" | "address" | "port">): Flow | undefined;
   /** The flow for a message that is sent as it is, with the Via that it has. */
   flowFor?(destination: Destination): Flow;
   /**

@@ -264,12 +264,28 @@ export class Run {
     return own;
   }
 
+  /** A client is reached by the connection that it has made, and by no other. */
+  private noWayTo({ flow }: Peer): Flow {
+    const failing: Flow = Object.assign(Object.create(flow), {
+      open: false,
+      send: () => void this.timer(() => this.l.transactions.flowFailed(failing, "refused"), 1),
+    });
+    return failing;
+  }
+
   private network(): TransportLayer & { deliver(message: SipMessage, flow: Flow): void } {
     const { nodes, name } = this;
     const host = nodes.hostOf(name);
-    const flowTo = ({ address, port }: Destination) => this.flowTo(nodes.peerAt(address, port));
+    const flowTo = ({ address, port }: Destination) => {
+      const peer = nodes.peerAt(address, port);
+      return peer.flow.reliable && !this.flows.has(peer) ? this.noWayTo(peer) : this.flowTo(peer);
+    };
     return {
       deliver: () => {},
+      connectionFrom: ({ transport, address, port }) => {
+        const peer = nodes.peerAt(address, port);
+        return peer.flow.transport === transport ? this.flows.get(peer) : undefined;
+      },
       sendRequest: (request, destination, branch, via) => {
         const flow = via ?? flowTo(destination);
         request.headers.prepend("Via", `SIP/2.0/${flow.transport.toUpperCase()} ${host}:5060;rport;branch=${branch}`);

@@ -264,11 +264,13 @@ export class Leg implements LegPort {
 
   /** The peer's connection is gone. */
   strand(): void {
-    const { elsewhere } = this;
+    const { elsewhere, core, dialog } = this;
+    const wasAtOther = dialog.flow?.contact !== undefined;
     this.stranded = true;
-    this.dialog.flow = undefined;
+    dialog.flow = undefined;
     if (elsewhere && isKnown(elsewhere) && elsewhere.cameBy.open) this.follow(elsewhere);
-    else this.core.otherFlows.look(this);
+    else core.otherFlows.look(this);
+    if (this.stranded && wasAtOther) core.flowsElsewhere?.look(this);
   }
 
   goBy(flow: Flow): boolean {
@@ -289,6 +291,7 @@ export class Leg implements LegPort {
   returned(): void {
     this.stranded = false;
     if (this.device) this.core.otherFlows.forget(this);
+    this.core.flowsElsewhere?.forget(this);
     this.device = undefined;
     this.core.clock.clearTimeout(this.returnTimer);
     this.returnTimer = undefined;
@@ -346,6 +349,7 @@ export class Leg implements LegPort {
     if (!(this.answer || this.coming) || !this.confirmed) this.forget();
     this.core.clock.clearTimeout(this.returnTimer);
     if (this.device) this.core.otherFlows.forget(this);
+    this.core.flowsElsewhere?.forget(this);
     if (this.dialog.flow) this.leaveFlow(this.dialog.flow);
   }
 

@@ -112,6 +112,8 @@ export interface Core {
   /** Where users are reached who have registered (RFC 3261 §10). */
   readonly bindings: Bindings;
   readonly otherFlows: OtherFlowsPort;
+  /** Undefined: the relay is alone. */
+  flowsElsewhere?: FlowsElsewherePort;
   /** Where the requests of a client's dialog may go. */
   readonly reach: Reach;
   /** Which header fields cross from one leg to the other. */
@@ -198,6 +200,16 @@ export interface OtherFlowsPort {
   look(leg: LegPort): void;
   /** The dialog is over, or its peer has been heard of. */
   forget(leg: LegPort): void;
+}
+
+/** Connections that other nodes of the cluster may have (../leg/flows-elsewhere.ts). */
+export interface FlowsElsewherePort {
+  /** The peer is not reached from here. Its connection is used as soon as another node says that it has it. */
+  look(leg: LegPort): void;
+  /** The dialog is over, or its peer has been heard of. */
+  forget(leg: LegPort): void;
+  /** `send` is called if the peer's connection, which is looked for, is found after its dialog is over. */
+  owes(leg: LegPort, send: (flow: Flow) => void): void;
 }
 
 /** What the rest of the relay sees of a leg: half a session, one dialog (../leg/leg.ts). */

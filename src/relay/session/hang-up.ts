@@ -5,11 +5,14 @@ import { formatReason } from "../../sip/headers.ts";
 import { type SipRequest, SipResponse } from "../../sip/message.ts";
 import { reasonPhrase } from "../../sip/response.ts";
 import type { ClientTransactionUser, ServerTransaction } from "../../transaction/types.ts";
+import type { Flow } from "../../transport/types.ts";
 import { adviseClient } from "../charges/advice.ts";
 import { answerCharges } from "../charges/charge-answers.ts";
+import { requestWithin } from "../dialog/dialog.ts";
 import { meansGone } from "../dialog/outcomes.ts";
 import { reply } from "../dialog/reply.ts";
 import { takeRest } from "../leg/rest.ts";
+import { sendWithin } from "../leg/route.ts";
 import { contained } from "../model/contained.ts";
 import type { LegPort as Leg, SessionPort as Session } from "../model/core.ts";
 import { endedByText, reasonOf } from "../model/endings.ts";
@@ -197,6 +200,7 @@ class Bye implements ClientTransactionUser {
     leg.over = true;
     const bye = leg.request("BYE");
     this.fill(bye);
+    if (leg.stranded) this.session.core.flowsElsewhere?.owes(leg, (flow) => this.sendBy(flow));
     leg.send(bye, this);
   }
 
@@ -218,11 +222,22 @@ class Bye implements ClientTransactionUser {
     this.failed();
   }
 
+  /** The session is over, and the peer whose connection was lost is reached after all: it may still be in the call. */
+  private sendBy(flow: Flow): void {
+    const { core } = this.session;
+    const dialog = { ...this.leg.dialog, flow };
+    const bye = requestWithin(dialog, "BYE");
+    this.fill(bye);
+    sendWithin(core, dialog, bye, NOBODY_WAITS);
+  }
+
   private failed(): void {
     this.hangUp.settled(this.leg.side);
     this.session.actor.send({ type: "bye.failed", by: this.leg.side, at: this.session.now() });
   }
 }
+
+const NOBODY_WAITS: ClientTransactionUser = { final() {}, timeout() {}, transportError() {} };
 
 /**
  * The app server has answered BYE when nobody waited for that any longer. Its charges count all the same; nobody is

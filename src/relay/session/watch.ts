@@ -82,6 +82,7 @@ export class Watch implements TimerOwner<"look" | "bye"> {
     for (const leg of [client, server]) {
       if (!leg) continue;
       if (leg.stranded) core.otherFlows.look(leg);
+      if (leg.stranded) core.flowsElsewhere?.look(leg);
       if (leg.stranded || leg.contactIsNew || core.config.session.probeS > 0) this.probe(leg);
       else leg.isThere(); // it is not asked, and so counts as there
     }
