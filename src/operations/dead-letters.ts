@@ -4,12 +4,12 @@ import type { DeadLetter } from "../charging/events/dead-letter.ts";
 import type { Store } from "../store/types.ts";
 import { systemClock } from "../support/clock.ts";
 import { createLogger } from "../support/logger.ts";
+import { dropped, letterId, nextOf, pageFields } from "./letters.ts";
 import { OperationError } from "./mistake.ts";
 import { type AnyOperation, operation } from "./operation.ts";
 import { sinceOf } from "./times.ts";
 
 const MOST = 1_000;
-const letterId = z.string().min(1).max(1_024);
 const letter = z.object({
   id: z.string(),
   at: z.int(),
@@ -25,14 +25,11 @@ export const listDeadLetters = operation({
   summary: "Events that could not be billed, with the reason of each",
   right: "see-money",
   personal: true,
-  input: z.strictObject({
-    after: letterId.optional().describe("`next` of the page before."),
-    most: z.int().min(1).max(MOST).default(200),
-  }),
+  input: z.strictObject(pageFields),
   output: z.object({ deadLetters: z.array(letter), next: z.string().optional() }),
   async run({ store }, { after, most }) {
     const deadLetters = await store.billing.deadLetters(most, after);
-    return { deadLetters, ...(deadLetters.length === most && { next: deadLetters.at(-1)!.id }) };
+    return { deadLetters, ...nextOf(deadLetters, most) };
   },
 });
 
@@ -91,7 +88,7 @@ export const dropDeadLetter = operation({
   summary: "Remove it: it will never be billed",
   right: "bill",
   input: z.strictObject({ id: letterId }),
-  output: z.object({ id: z.string(), dropped: z.literal(true) }),
+  output: dropped,
   async run({ store }, { id }) {
     if (!(await store.billing.removeDeadLetter(id))) throw notThere(id);
     return { id, dropped: true };

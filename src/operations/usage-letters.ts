@@ -4,15 +4,14 @@ import type { Config } from "../config/schema.ts";
 import type { Store } from "../store/types.ts";
 import { systemClock } from "../support/clock.ts";
 import type { UsageLetter } from "../usage/letters.ts";
+import { dropped, letterId, nextOf, pageFields } from "./letters.ts";
 import { OperationError } from "./mistake.ts";
 import { type AnyOperation, operation } from "./operation.ts";
 
 /* Usage that an endpoint did not take: looked at, sent once more, dropped. */
 
-const MOST = 1_000;
 /** Sent in one go: the answer waits for all of them. */
 const MOST_SENT = 50;
-const letterId = z.string().min(1).max(1_024);
 const sink = z.string().min(1).max(256).optional().describe("Those of one endpoint.");
 const letter = z.object({
   id: z.string(),
@@ -29,16 +28,11 @@ export const listUsageLetters = operation({
   summary: "Usage that was put aside, with the reason of each",
   right: "see-money",
   personal: true,
-  input: z.strictObject({
-    sink,
-    after: letterId.optional().describe("`next` of the page before."),
-    most: z.int().min(1).max(MOST).default(200),
-  }),
+  input: z.strictObject({ sink, ...pageFields }),
   output: z.object({ letters: z.array(letter), next: z.string().optional() }),
   async run({ store }, { sink, after, most }) {
-    const page = await store.usage.list(most, after);
-    const letters = page.filter((one) => sink === undefined || one.sink === sink);
-    return { letters, ...(page.length === most && { next: page.at(-1)!.id }) };
+    const letters = await store.usage.list(most, after, sink);
+    return { letters, ...nextOf(letters, most) };
   },
 });
 
@@ -76,7 +70,7 @@ export const dropUsageLetter = operation({
   summary: "Remove usage that was put aside: it will never be sent",
   right: "bill",
   input: z.strictObject({ id: letterId }),
-  output: z.object({ id: z.string(), dropped: z.literal(true) }),
+  output: dropped,
   async run({ store }, { id }) {
     if (!(await store.usage.remove(id))) throw notThere(id);
     return { id, dropped: true };
@@ -107,12 +101,12 @@ export async function resend(
   const { sendByFetch } = await import("../support/http-send.ts");
   const { attempt } = await import("../usage/attempt.ts");
   const endpoints = new Map(config.usage.map((sink) => [sink.id, new Endpoint(sink, env, systemClock)]));
-  const page =
-    which.id === undefined ? await store.usage.list(MOST_SENT, which.after) : [await letterOf(store, which.id)];
+  const { id, sink, after } = which;
+  const page = id === undefined ? await store.usage.list(MOST_SENT, after, sink) : [await letterOf(store, id)];
   const left: { id: string; why: string }[] = [];
   let sent = 0;
   for (const letter of page) {
-    if (which.sink !== undefined && letter.sink !== which.sink) continue;
+    if (sink !== undefined && letter.sink !== sink) continue;
     const endpoint = endpoints.get(letter.sink);
     const event = JSON.parse(letter.event) as ChargingEvent;
     const outcome = endpoint
@@ -123,7 +117,7 @@ export async function resend(
       sent++;
     } else left.push({ id: letter.id, why: String(outcome.why) });
   }
-  return { sent, left, ...(page.length === MOST_SENT && { next: page.at(-1)!.id }) };
+  return { sent, left, ...nextOf(page, MOST_SENT) };
 }
 
 async function letterOf(store: Store, id: string): Promise<UsageLetter> {

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Database, RootDatabase } from "lmdb";
 import type { LmdbDisk } from "../support/lmdb-disk.ts";
-import type { UsageLetter, UsageLetters } from "../usage/letters.ts";
+import { boundsOf, type UsageLetter, type UsageLetters } from "../usage/letters.ts";
 
 /** Events that no endpoint takes, in LMDB. */
 export class EmbeddedUsageLetters implements UsageLetters {
@@ -24,9 +24,10 @@ export class EmbeddedUsageLetters implements UsageLetters {
     return this.db.get(keyOf(id));
   }
 
-  async list(limit: number, after?: string): Promise<UsageLetter[]> {
+  async list(limit: number, after?: string, sink?: string): Promise<UsageLetter[]> {
     this.db.resetReadTxn();
-    const range = after === undefined ? {} : { start: keyOf(after), exclusiveStart: true };
+    const { above, below } = boundsOf(after, sink);
+    const range = { start: keyOf(above), exclusiveStart: true, ...(below !== undefined && { end: below }) };
     return Array.from(this.db.getRange({ ...range, limit }), ({ value }) => value);
   }
 

@@ -1,5 +1,5 @@
 import type { Collection, Db } from "mongodb";
-import type { UsageLetter, UsageLetters } from "../usage/letters.ts";
+import { boundsOf, type UsageLetter, type UsageLetters } from "../usage/letters.ts";
 import type { ReadScope, Sessions } from "./mongo-sessions.ts";
 
 type Stored = Omit<UsageLetter, "id"> & { readonly _id: string };
@@ -23,8 +23,9 @@ export class MongoUsageLetters implements UsageLetters {
     return found ? toLetter(found) : undefined;
   }
 
-  async list(limit: number, after?: string): Promise<UsageLetter[]> {
-    const which = after === undefined ? {} : { _id: { $gt: after } };
+  async list(limit: number, after?: string, sink?: string): Promise<UsageLetter[]> {
+    const { above, below } = boundsOf(after, sink);
+    const which = { _id: { $gt: above, ...(below !== undefined && { $lt: below }) } };
     const find = (read: ReadScope) => this.db.find(which, { ...read, sort: { _id: 1 }, limit }).toArray();
     return (await this.sessions.run(find)).map(toLetter);
   }

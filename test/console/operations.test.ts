@@ -113,6 +113,16 @@ describe("what an operator does by HTTP", () => {
     expect((await asked("DELETE", "/v1/sessions/s2")).status).toBe(404);
   });
 
+  it("lists and sends again usage of one endpoint, however much of others was put aside before it", async () => {
+    const letter = { at: lab.now, reason: "status 400", event: "{}" };
+    for (let n = 0; n < 60; n++) await lab.store.usage.put({ ...letter, id: `early:${n}`, sink: "early" });
+    await lab.store.usage.put({ ...letter, id: "late:1", sink: "late" });
+    const { json } = await asked("GET", "/v1/usage/letters?sink=late&most=10");
+    expect(json).toEqual({ letters: [{ ...letter, id: "late:1", sink: "late" }] });
+    const { json: sent } = await asked("POST", "/v1/usage/resend", { sink: "late" });
+    expect(sent).toEqual({ sent: 0, left: [{ id: "late:1", why: expect.stringContaining("no sink late") }] });
+  });
+
   it("revokes a token; no token makes another one", async () => {
     expect((await asked("POST", "/v1/tokens", { name: "more", role: "operator" })).status).toBe(405);
     expect((await asked("GET", "/v1/tokens")).json.tokens).toMatchObject([{ name: "a-operator", role: "operator" }]);

@@ -45,6 +45,22 @@ export function usageContract(adapter: StoreAdapter): void {
       expect([...first, ...rest].map(({ id }) => id)).toEqual(ids);
     });
 
+    it("is listed of one sink, in full pages however much stands before and between", async () => {
+      const { usage } = store;
+      for (const sink of ["lago", "lago-2", "lago2", "stripe"])
+        for (let n = 1; n <= 5; n++) await usage.put(letter(`${sink}:s${n}:ended`, { sink }));
+      const first = await usage.list(3, undefined, "lago2");
+      expect(first.map(({ id }) => id)).toEqual(["lago2:s1:ended", "lago2:s2:ended", "lago2:s3:ended"]);
+      const rest = await usage.list(3, first.at(-1)!.id, "lago2");
+      expect(rest.map(({ id }) => id)).toEqual(["lago2:s4:ended", "lago2:s5:ended"]);
+      expect(await usage.list(3, rest.at(-1)!.id, "lago2")).toEqual([]);
+      expect(await usage.list(9, undefined, "lago")).toHaveLength(5);
+      // `after` may be another sink's: before these, or behind them.
+      expect(await usage.list(9, "lago-2:s5:ended", "lago2")).toHaveLength(5);
+      expect(await usage.list(9, "stripe:s1:ended", "lago2")).toEqual([]);
+      expect(await usage.list(9, undefined, "lag")).toEqual([]);
+    });
+
     it("may have the longest id that an event can have", async () => {
       const long = `stripe:${"é".repeat(1_300)}`;
       await store.usage.put(letter(long));
