@@ -12,6 +12,7 @@ import type { Config } from "../config/schema.ts";
 import { accountOf, formerAppServer, readAccount } from "../directory/accounts.ts";
 import type { Store } from "../store/types.ts";
 import { isKnown, theAccount } from "./accounts.ts";
+import { billSchema, settlementSchema } from "./bill-schema.ts";
 import type { OperationContext } from "./context.ts";
 import { OperationError } from "./mistake.ts";
 import { theMonth } from "./months.ts";
@@ -35,30 +36,7 @@ export const showBill = operation({
   right: "see-money",
   personal: true,
   input: z.strictObject({ user: userField, month: monthField }),
-  output: z.object({
-    user: z.string(),
-    month: z.string(),
-    number: z.string().optional(),
-    operator: z.object({}).optional(),
-    customer: z.string().optional(),
-    titles: z.record(z.string(), z.string()).optional().describe("Of services, by their ids."),
-    prepaid: z.object({}).optional().describe("Of a prepaid user: what was paid from the balance, and what is in it."),
-    late: z.array(z.object({})).optional().describe("Charged for earlier months after their bills were closed."),
-    detailed: z.boolean().describe("False: there are too many entries, so only the sums are here."),
-    services: z.array(
-      z.object({
-        service: z.string(),
-        sums: z.array(z.object({ service: z.string(), currency: z.string(), sessions: z.int() })),
-        sessions: z.array(z.object({ session: z.string(), appServer: z.string(), at: z.int() })),
-        corrections: z.array(z.object({ id: z.string(), amount: z.string(), reason: z.string() })),
-      }),
-    ),
-    calls: z.array(z.object({ totals: z.array(z.object({ currency: z.string(), amount: z.string() })) })),
-    taxes: z.array(z.object({ tax: z.string() })),
-    totals: z.array(
-      z.object({ currency: z.string(), amount: z.string(), tax: z.string().optional(), due: z.string() }),
-    ),
-  }),
+  output: billSchema,
   run: async (context, { user, month }): Promise<Bill> => {
     const asked = await whoseBill(context, user, month);
     return billOf(context, asked.user, asked.month, { maxEntries: MAX_JSON_ENTRIES });
@@ -94,13 +72,7 @@ export const showSettlement = operation({
   summary: "What an app server is owed for a month, after the operator's fee",
   right: "see-money",
   input: z.strictObject({ appServer: idField, month: monthField }),
-  output: z.object({
-    appServer: z.string(),
-    month: z.string(),
-    entries: z.int(),
-    services: z.array(z.object({ service: z.string(), currency: z.string(), part: z.string() })),
-    totals: z.array(z.object({ currency: z.string(), part: z.string(), due: z.string() })),
-  }),
+  output: settlementSchema,
   run: (context, { appServer, month }) => settlementOf(context, appServer, theMonth(month, context.now())),
 });
 

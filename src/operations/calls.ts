@@ -5,6 +5,7 @@ import { plainRecord } from "../calls/record-schema.ts";
 import { stepsOf } from "../calls/steps.ts";
 import type { Entry } from "../charging/billing/store.ts";
 import type { Store } from "../store/types.ts";
+import { entry } from "./bill-schema.ts";
 import { type OperationContext, relayOf } from "./context.ts";
 import { missingNodes, missingOf, silentText } from "./missing.ts";
 import { OperationError } from "./mistake.ts";
@@ -44,22 +45,9 @@ export interface CallDetail extends ListedCall {
 
 const text = z.string();
 const ms = z.int();
-export const listedCall = plainRecord.extend({ failed: z.boolean() });
+const listedCall = plainRecord.extend({ failed: z.boolean() });
 const arrow = z.object({ atMs: ms.optional(), from: text, to: text, text, error: z.boolean() });
 const move = z.object({ atMs: ms, chart: text, event: text, from: text, to: text });
-/** A line on a bill; what it has besides depends on its kind. */
-export const entry = z.object({
-  id: text,
-  kind: z.enum(["time", "item", "correction"]),
-  at: ms,
-  month: text,
-  user: text,
-  service: text,
-  appServer: text,
-  session: text,
-  currency: text,
-  amount: text,
-});
 const callDetail = listedCall.extend({ ladder: z.array(arrow), path: z.array(move), charges: z.array(entry) });
 
 const MOST = 500;
@@ -146,7 +134,9 @@ export const showStory = operation({
   live: true,
   input: z.strictObject({ id: z.string().min(1).max(128).describe("The whole id of its record.") }),
   output: z.object({
-    items: z.array(z.object({ kind: z.enum(["message", "state", "charge", "timer", "end"]), at: z.number(), text })),
+    items: z
+      .array(z.looseObject({ kind: z.enum(["message", "state", "charge", "timer", "end"]), at: z.number(), text }))
+      .describe("Lines of /v1/events: what else is in each depends on its kind."),
     leftOut: z.int().describe("Things in the middle that gave way."),
   }),
   async run(context, { id }) {

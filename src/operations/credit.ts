@@ -4,6 +4,7 @@ import {
   type CreditAccount,
   type CreditStore,
   fromMicros,
+  type Hold,
   type LedgerEntry,
   MAX_MICROS,
   type Micros,
@@ -38,7 +39,11 @@ export interface BalanceView {
   readonly perDay?: string;
   readonly balance: string;
   readonly available: string;
-  readonly held: readonly { readonly hold: string; readonly amount: string; readonly used: string }[];
+  readonly held: readonly (Omit<Hold, "amount" | "used"> & {
+    readonly hold: string;
+    readonly amount: string;
+    readonly used: string;
+  })[];
   readonly ledger: readonly (Omit<LedgerEntry, "amount"> & { readonly amount: string })[];
 }
 
@@ -79,8 +84,29 @@ export const showCredit = operation({
     perDay: z.string().optional(),
     balance: z.string(),
     available: z.string(),
-    held: z.array(z.object({ hold: z.string(), amount: z.string(), used: z.string() })),
-    ledger: z.array(z.object({ id: z.string(), at: z.int(), kind: z.string(), amount: z.string() })),
+    held: z.array(
+      z.object({
+        hold: z.string(),
+        amount: z.string(),
+        used: z.string(),
+        until: z.int().nullable().describe("Milliseconds since 1970; null: until the session's end is billed."),
+        leaseMs: z.int().optional().describe("A relay renews it within that time."),
+      }),
+    ),
+    ledger: z.array(
+      z.object({
+        user: z.string(),
+        id: z.string(),
+        at: z.int(),
+        kind: z.enum(["topup", "correction", "session"]),
+        amount: z.string(),
+        currency: z.string(),
+        reason: z.string().optional(),
+        entry: z.string().optional().describe("Of a correction: the id of its line on the bill."),
+        hold: z.string().optional().describe("Of a session, whose id is in `session`."),
+        session: z.string().optional(),
+      }),
+    ),
     left: z.int().describe("Earlier lines of the ledger that are left out."),
   }),
   async run({ store }, { user: name, most }): Promise<BalanceView & { readonly left: number }> {

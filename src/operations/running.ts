@@ -10,8 +10,36 @@ import { RIGHTS } from "./rights.ts";
 
 /* What runs: sessions, nodes, lock-outs. */
 
-const registration = z.object({ user: z.string(), contact: z.string(), from: z.string(), leftS: z.number() });
+const registration = z.object({
+  user: z.string(),
+  contact: z.string(),
+  from: z.string().describe("Where the device was when it registered."),
+  connected: z.boolean().optional().describe("Its connection is up; missing: it is reached without one."),
+  instance: z.string().optional(),
+  regId: z.int().optional(),
+  gruu: z.string().optional().describe("The URI that names this device and no other (RFC 5627)."),
+  path: z.array(z.string()).optional(),
+  userAgent: z.string().optional(),
+  q: z.number(),
+  sinceS: z.number(),
+  leftS: z.number(),
+});
 const counts = z.record(z.string(), z.number());
+const labels = z.record(z.string(), z.string());
+const labelled = z.object({
+  counters: z.record(z.string(), z.array(z.object({ labels, value: z.number() }))),
+  histograms: z.record(
+    z.string(),
+    z.array(
+      z.object({
+        labels,
+        buckets: z.array(z.tuple([z.number(), z.int()])).describe("How many were not above each bound, in order."),
+        sum: z.number(),
+        count: z.int(),
+      }),
+    ),
+  ),
+});
 
 export const whoAmI = operation({
   id: "whoAmI",
@@ -49,7 +77,7 @@ export const showStatus = operation({
     draining: z.boolean(),
     counters: counts,
     gauges: counts,
-    labelled: z.object({}).optional().describe("By status, service, app server and node."),
+    labelled: labelled.optional().describe("By status, service, app server and node."),
   }),
   run(context) {
     const { counters, gauges, labelled, node = "" } = relayOf(context).metrics();
@@ -114,6 +142,7 @@ export const listNodes = operation({
     nodes: z.array(
       z.object({
         node: z.string(),
+        epoch: z.int().describe("Grows with each start of the node."),
         host: z.string(),
         zone: z.string(),
         release: z.string(),
@@ -194,6 +223,7 @@ export const showUsage = operation({
       z.object({
         sink: z.string(),
         preset: z.string(),
+        url: z.string(),
         waiting: z.int().optional(),
         oldestS: z.number().optional(),
         delivered: z.int(),

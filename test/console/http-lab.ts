@@ -50,7 +50,7 @@ export function ask(
       response.on("error", reject);
       response.on("end", () => {
         const text = Buffer.concat(chunks).toString("utf8");
-        const isJson = (response.headers["content-type"] ?? "").includes("json");
+        const isJson = /[/+]json\b/.test(response.headers["content-type"] ?? "");
         resolve({
           status: response.statusCode ?? 0,
           headers: response.headers,
