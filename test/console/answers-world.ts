@@ -11,6 +11,7 @@ import type { ChartCountsView } from "../../src/node/chart-counts.ts";
 import type { Metrics } from "../../src/node/metrics.ts";
 import type { RegistrationView } from "../../src/node/registrations.ts";
 import type { SessionView } from "../../src/node/session-view.ts";
+import { TracesAround, TracesHere } from "../../src/node/traces-around.ts";
 import type { OperatedRelay } from "../../src/operations/context.ts";
 import type { Story } from "../../src/trace/story.ts";
 import { Traces } from "../../src/trace/traces.ts";
@@ -153,10 +154,16 @@ const server = { id: "shop", uri: "sip:127.0.0.1:5070", services: ["wine"] };
 const relay = (): OperatedRelay =>
   idleRelay({
     everywhere,
-    traces: new Traces((viewer) => {
-      viewer.see({ record: { id: "record0001", name: "record0001" } } as Story, seen);
-      return () => {};
-    }),
+    traces: new TracesAround(
+      new TracesHere(
+        new Traces((viewer) => {
+          viewer.see({ record: { id: "record0001", name: "record0001" } } as Story, seen);
+          return () => {};
+        }),
+        () => NOW,
+      ),
+      { ask: async () => undefined, eachOther: async () => missing },
+    ),
     registrations: () => [registration],
     unregister: () => 1,
     usage: async () => [sink],

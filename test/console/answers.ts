@@ -141,7 +141,7 @@ export const ROWS: readonly Row[] = [
 ];
 
 async function startedTrace({ context }: ApiLab, name: string): Promise<void> {
-  context.relay!.traces.start({ name, most: 1, filter: {}, send: undefined, ended: undefined }, 0);
+  await context.relay!.traces.start({ name, most: 1, filter: {} });
 }
 
 async function putKey(store: ApiLab["store"]): Promise<void> {
