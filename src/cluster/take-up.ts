@@ -1,5 +1,6 @@
+import { chargeKey } from "../charging/events/charge-fields.ts";
 import { eventProblem } from "../charging/events/event-fields.ts";
-import { type ChargingEvent, idOf, sessionEnded, sessionStarted } from "../charging/events/events.ts";
+import { type ChargeMade, type ChargingEvent, idOf, sessionEnded, sessionStarted } from "../charging/events/events.ts";
 import type { Core } from "../relay/model/core.ts";
 import { endedByText } from "../relay/model/endings.ts";
 import { readSessionState, type SessionState } from "../relay/model/session-state.ts";
@@ -21,6 +22,14 @@ const MOST_REMEMBERED = 400_000;
 /** No event is nested as deep. */
 const EVENT_DEPTH = 12;
 
+interface Waiting {
+  readonly copy: Copy;
+  readonly from: NodeRun;
+  readonly refused: Set<string>;
+  /** What it was charged, as far as that is among the node's events. */
+  readonly charged?: readonly ChargeMade[] | undefined;
+}
+
 /**
  * Goes on with the sessions of a node that is dead, from the copies that this node has of them (P3): their clocks run
  * on, both ends are asked whether they are still there, and hear where the session is from now on. What that node may
@@ -30,7 +39,7 @@ export class TakeUp {
   private readonly core: Core;
   private readonly log: Logger;
   private readonly tookUp: () => void;
-  private queue: { readonly copy: Copy; readonly from: NodeRun; readonly refused: Set<string> }[] = [];
+  private queue: Waiting[] = [];
   /** How many of them are done. */
   private done = 0;
   private stopped = false;
@@ -58,7 +67,7 @@ export class TakeUp {
   /** Takes up what a dead node has left here. Nothing more is heard of that run of the node. */
   take(from: NodeRun, { copies, events }: Legacy): void {
     if (this.stopped || copies.length + events.length === 0) return;
-    const over = this.record(from, events);
+    const { over, charged } = this.record(from, events);
     const idle = this.queue.length === 0;
     const refused = new Set<string>();
     for (const copy of copies) {
@@ -67,7 +76,7 @@ export class TakeUp {
         continue;
       }
       this.remember(copy.session); // also one that is here already: the other node lets go of it when it comes back
-      if (!over.has(copy.session)) this.queue.push({ copy, from, refused });
+      if (!over.has(copy.session)) this.queue.push({ copy, from, refused, charged: charged.get(copy.session) });
     }
     if (copies.length > 0)
       this.log.warn(
@@ -103,9 +112,10 @@ export class TakeUp {
     this.known.add(session);
   }
 
-  /** Puts a dead node's events on record. Returns the ids of the sessions whose end is among them. */
-  private record(from: NodeRun, events: readonly string[]): Set<string> {
+  /** Puts a dead node's events on record. Returns the sessions whose end is among them, and what others were charged. */
+  private record(from: NodeRun, events: readonly string[]): { over: Set<string>; charged: Map<string, ChargeMade[]> } {
     const over = new Set<string>();
+    const charged = new Map<string, ChargeMade[]>();
     for (const text of events) {
       const read = readJson(text, EVENT_DEPTH);
       const why = read.ok ? eventProblem(read.value) : read.error;
@@ -117,8 +127,12 @@ export class TakeUp {
       this.append(event);
       if (event.type === "session.ended") over.add(event.session.id);
       if (event.type === "session.changed") over.add(event.from.id);
+      if (event.type !== "charge.made") continue;
+      const before = charged.get(event.session.id);
+      if (before) before.push(event);
+      else charged.set(event.session.id, [event]);
     }
-    return over;
+    return { over, charged };
   }
 
   private append(event: ChargingEvent): void {
@@ -132,9 +146,9 @@ export class TakeUp {
     const until = clock.monotonic() + SLICE_MS;
     const most = Math.min(this.queue.length, this.done + SLICE);
     while (this.done < most && clock.monotonic() < until) {
-      const { copy, from, refused } = this.queue[this.done++]!;
+      const { copy, from, refused, charged } = this.queue[this.done++]!;
       if (copy.isSetUp) this.endSetUp(copy, from, refused);
-      else this.takeOne(copy, from);
+      else this.takeOne(copy, from, { charged });
     }
     this.tookUp();
     if (this.done < this.queue.length) clock.setTimeout(() => this.next(), SLICE_EVERY_MS);
@@ -163,7 +177,15 @@ export class TakeUp {
   private takeOne(
     { session: id, state: text, offsetMs }: Copy,
     { node }: NodeRun,
-    { isAlive = false, flow }: { readonly isAlive?: boolean; readonly flow?: Flow | undefined } = {},
+    {
+      isAlive = false,
+      flow,
+      charged = [],
+    }: {
+      readonly isAlive?: boolean;
+      readonly flow?: Flow | undefined;
+      readonly charged?: readonly ChargeMade[] | undefined;
+    },
   ): boolean {
     const { core } = this;
     if (core.sessions.has(id)) return true;
@@ -175,7 +197,7 @@ export class TakeUp {
       return false;
     }
     const now = core.clock.monotonic() + offsetMs;
-    const state = byOwnTimelines(read.value, now - core.timelines.first.now());
+    const state = byOwnTimelines(withCharges(read.value, charged), now - core.timelines.first.now());
     const { startedAt } = state.chart.context;
     try {
       const lastHeardAt = Math.max(startedAt ?? 0, now - DEAD_MS);
@@ -195,6 +217,20 @@ export class TakeUp {
       return false;
     }
   }
+}
+
+/**
+ * An event arrives before the copy of the session that knows of it. Without it in the book, the same charge that comes
+ * again would be a new one: one too many for a limit, or for a balance that has paid for it already.
+ */
+function withCharges(state: SessionState, charged: readonly ChargeMade[]): SessionState {
+  if (charged.length === 0) return state;
+  const { made = [], refusals = 0, ...book } = state.book ?? {};
+  const known = new Set(made.map(({ id }) => chargeKey(id)));
+  const fresh = charged
+    .filter(({ charge }) => !known.has(chargeKey(charge.id)))
+    .map(({ charge, at, session: { terms } }) => ({ ...charge, at, ...(terms?.taxes && { taxes: terms.taxes }) }));
+  return { ...state, book: { ...book, refusals, made: [...made, ...fresh] } };
 }
 
 /** The session's timeline is so far ahead of this relay's first one. */

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
+import { copiesTopic } from "../../src/cluster/frames.ts";
 import { agrees, Nodes, statuses } from "./nodes.ts";
 
 let nodes: Nodes;
@@ -29,6 +30,32 @@ describe("a session whose node is killed (P3)", () => {
     expect(ends[0]!.durationMs).toBeGreaterThan(61_000);
     expect(ends[0]!.durationMs).toBeLessThan(61_300);
     expect(nodes.owners(call.id)).toEqual([]);
+  });
+
+  it("knows charges of which only the events have arrived: what comes again is answered alike, and limits count them (M14)", async () => {
+    nodes = await Nodes.of(2, {
+      config: { services: [{ id: "service1", limits: { session: "1.00", currency: "EUR" } }] },
+    });
+    const call = await nodes.established();
+    agrees(nodes.client);
+    agrees(nodes.server);
+    await nodes.run(500);
+    // Killed before the session's copy has gone out anew; the event has, before the 200.
+    nodes.courier.loses = (topic, text) => topic === copiesTopic("node01") && /^\+ /m.test(text);
+    nodes.charge(call, 2, "c1");
+    await nodes.run(20);
+    expect(statuses(nodes.server).at(-1)).toBe(200);
+    nodes.kill("node00");
+    nodes.courier.loses = () => false;
+    await nodes.run(2_000);
+    nodes.target = "node01";
+    nodes.server.inbox.length = 0;
+    for (const [i, id] of ["c2", "c3", "c1"].entries()) {
+      nodes.charge(call, 3 + i, id);
+      await nodes.run(200);
+    }
+    expect(statuses(nodes.server)).toEqual([200, 403, 200]);
+    expect(nodes.charges).toEqual(["c1", "c2"]);
   });
 
   it("tells both ends the new Contact by UPDATE, with a CSeq that none can have had (RFC 3311 §5.1, RFC 3261 §12.2.2)", async () => {
