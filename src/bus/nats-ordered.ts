@@ -146,7 +146,8 @@ export class NatsOrderedWorker implements BusWorker {
     sayAlive();
     try {
       const done = (event: ChargingEvent) => this.done(of.get(event)!, left);
-      await handle([...of.keys()], { done, signal: batch.signal });
+      const times = (event: ChargingEvent) => of.get(event)!.info.deliveryCount;
+      await handle([...of.keys()], { done, times, signal: batch.signal });
       for (const message of left) this.done(message, left);
     } catch (err) {
       // In their order, so that they come again in it.

@@ -110,7 +110,7 @@ export async function resend(
     const endpoint = endpoints.get(letter.sink);
     const event = JSON.parse(letter.event) as ChargingEvent;
     const outcome = endpoint
-      ? await attempt({ endpoint, send: sendByFetch, clock: systemClock }, event)
+      ? await attempt({ endpoint, send: sendByFetch, clock: systemClock }, [event])
       : { verdict: "never", why: `there is no sink ${letter.sink} in the configuration` };
     if (outcome.verdict === "taken") {
       await store.usage.remove(letter.id); // killed before this: it is sent once more, under the same id

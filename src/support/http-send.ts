@@ -15,8 +15,8 @@ export interface Answered {
 /** Sends a request; rejects where there is no answer. */
 export type Send = (request: Outgoing, signal: AbortSignal) => Promise<Answered>;
 
-/** So much of an answer is read. */
-const ANSWER_BYTES = 4_096;
+/** So much of an answer is read: what Lago has to say about 100 events, and more. */
+const ANSWER_BYTES = 65_536;
 const CAUSE_CHARS = 300;
 
 /** By the fetch of Node. A redirection is an answer like others: secrets go nowhere else. */

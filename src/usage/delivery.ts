@@ -4,6 +4,7 @@ import type { Send } from "../support/http-send.ts";
 import type { Logger } from "../support/log.ts";
 import { PeerLog } from "../support/peer-log.ts";
 import { attempt, type Outcome } from "./attempt.ts";
+import { type Batch, batchesOf, halves } from "./batches.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { UsageLetters } from "./letters.ts";
 import { laneOf } from "./presets.ts";
@@ -29,15 +30,24 @@ export interface DeliveryCounters {
 }
 
 const RETRY_LEAST_MS = 1_000;
-/** An event that fails so often while the endpoint takes others in between is put aside. */
+/** An event that fails so often, each time after the endpoint has taken others in between, is put aside. */
 const ALONE_MOST = 12;
+/** So is one that fails so often since the endpoint has taken others: there may be none left that it could take. */
+const ALONE_LONG = 24;
+/** A batch at which the endpoint fails so often is too much for it, or has an event that is: they go one by one then. */
+const TOGETHER_MOST = 6;
 /** How long requests that are under way may take when the process ends. */
 const STOP_WITHIN_MS = 2_000;
 
+/** What is sent in one request, and as the same one each time. */
+type Portion = readonly ChargingEvent[];
+type Quit = () => boolean;
+
 /**
- * Brings events to one endpoint: those of a session in order, several sessions at once. Whatever fails is tried again,
- * with pauses that grow; all wait together, since it is mostly the endpoint that is away. Events that it will never
- * take are put aside, and hold up nobody.
+ * Brings events to one endpoint. One event a request: those of a session in order, several sessions at once. In
+ * batches: one after the other. Whatever fails is tried again as it is, with pauses that grow; all wait together, since
+ * it is mostly the endpoint that is away. A batch that the endpoint will never take is halved, down to the event that
+ * is at fault. Such events are put aside, and hold up nobody.
  */
 export class Delivery {
   readonly counters: DeliveryCounters = { delivered: 0, failures: 0, deadLetters: 0 };
@@ -59,36 +69,22 @@ export class Delivery {
   }
 
   /**
-   * Delivers these events, or puts them aside; `done` is called for each of them then. Resolves when all are done.
-   * Rejects when `signal` is aborted or the delivery is stopped: the others may come again.
+   * Delivers these events, or puts them aside. `done` is called then, for all events of a batch at once: until that, all
+   * of them may come again. Resolves when all are done. Rejects when `signal` is aborted or the delivery is stopped.
    */
   async deliver(
     events: readonly ChargingEvent[],
-    done: (event: ChargingEvent) => void,
+    done: (events: readonly ChargingEvent[]) => void,
     signal?: AbortSignal,
   ): Promise<void> {
-    const { sink } = this.options.endpoint;
-    const lanes = new Map<string, ChargingEvent[]>();
-    for (const event of events) {
-      const name = laneOf(event, sink);
-      const lane = lanes.get(name);
-      if (lane) lane.push(event);
-      else lanes.set(name, [event]);
-    }
-    const waiting = [...lanes.values()];
+    const { batchMost } = this.options.endpoint.sink;
+    const lanes = batchMost > 1 ? [batchesOf(events, batchMost)] : this.lanesOf(events);
     const quit = () => this.stopping.signal.aborted || signal?.aborted === true;
-    const work = async () => {
-      for (let lane = waiting.shift(); lane && !quit(); lane = waiting.shift())
-        for (const event of lane) {
-          if (quit() || !(await this.bring(event, quit))) return;
-          done(event);
-        }
-    };
     const aborted = () => this.interrupt();
     signal?.addEventListener("abort", aborted);
     this.running++;
     try {
-      await Promise.all(Array.from({ length: Math.min(sink.concurrency, waiting.length) }, work));
+      await this.inLanes(lanes, quit, (batch) => done([...batch.events, ...batch.copies]));
     } finally {
       signal?.removeEventListener("abort", aborted);
       if (--this.running === 0) this.allQuiet?.();
@@ -96,38 +92,118 @@ export class Delivery {
     if (quit()) throw new Error("usage: the delivery was stopped");
   }
 
-  /** True when the event is delivered or put aside; false: it is to be given up for now. */
-  private async bring(event: ChargingEvent, quit: () => boolean): Promise<boolean> {
+  /** One event a request. */
+  private lanesOf(events: readonly ChargingEvent[]): Batch[][] {
+    const lanes = new Map<string, Batch[]>();
+    for (const event of events) {
+      const name = laneOf(event, this.options.endpoint.sink);
+      const batch = { events: [event], copies: [] };
+      const lane = lanes.get(name);
+      if (lane) lane.push(batch);
+      else lanes.set(name, [batch]);
+    }
+    return [...lanes.values()];
+  }
+
+  /** `since`: how many were delivered when the endpoint was found to fail at some of these; undefined: it was not. */
+  private async inLanes(
+    lanes: readonly (readonly Batch[])[],
+    quit: Quit,
+    done: (batch: Batch) => void,
+    since?: number,
+  ): Promise<void> {
+    const waiting = [...lanes];
+    const work = async () => {
+      for (let lane = waiting.shift(); lane && !quit(); lane = waiting.shift())
+        for (const batch of lane) {
+          if (quit() || !(await this.bring(batch.events, quit, since))) return;
+          done(batch);
+        }
+    };
+    await Promise.all(Array.from({ length: Math.min(this.options.endpoint.sink.concurrency, waiting.length) }, work));
+  }
+
+  /** True when all are delivered or put aside; false: they are to be given up for now. */
+  private async bring(portion: Portion, quit: Quit, since?: number): Promise<boolean> {
+    const before = since ?? this.counters.delivered;
+    const left = [portion];
+    for (let next = left.shift(); next; next = left.shift()) {
+      const parts = await this.settle(next, quit, before);
+      if (!parts) return false;
+      left.unshift(...parts.filter(({ length }) => length > 0));
+    }
+    return true;
+  }
+
+  /** Sends these until that is settled: resolves to what is to be sent in their place; undefined: not for now. */
+  private async settle(portion: Portion, quit: Quit, since: number): Promise<readonly Portion[] | undefined> {
+    let failed = 0;
     let alone = 0;
+    let aloneLong = 0;
     let { delivered } = this.counters;
     for (;;) {
       await this.pauseOver(quit);
-      if (quit()) return false;
-      const outcome = await attempt(this.options, event, this.underWay);
+      if (quit()) return undefined;
+      const outcome = await attempt(this.options, portion, this.underWay);
       if (outcome.verdict === "taken") {
-        this.counters.delivered++;
-        this.failuresInRow = 0;
-        this.failing = undefined;
-        return true;
+        this.took(portion.length);
+        return [];
       }
-      if (quit()) return false; // the request was broken off
-      if (outcome.verdict === "again") {
-        this.counters.failures++;
-        this.failing = outcome.why;
-        if (outcome.failed && this.counters.delivered > delivered) alone++;
-        delivered = this.counters.delivered;
-        const { giveUpS } = this.options.endpoint.sink;
-        const isOld = this.options.clock.wall() - event.at > giveUpS * 1000;
-        this.pause(outcome);
-        if (!isOld && alone < ALONE_MOST) continue;
-        const why = isOld ? `given up after ${giveUpS} s` : "others are taken, and this one is not";
-        if (await this.putAside(event, `${why}: ${outcome.why}`)) return true;
-      } else if (await this.putAside(event, outcome.why)) return true;
-      else this.pause({ why: "the store does not take dead letters" });
+      if (quit()) return undefined; // the request was broken off
+      if (outcome.verdict === "never") {
+        const parts = await this.parted(portion, outcome);
+        if (parts) return parts;
+        this.pause({ why: "the store does not take dead letters" });
+        continue;
+      }
+      this.counters.failures++;
+      this.failing = outcome.why;
+      if (outcome.failed) {
+        failed++;
+        if (this.counters.delivered > delivered) alone++;
+        if (this.counters.delivered > since) aloneLong++;
+      }
+      delivered = this.counters.delivered;
+      this.pause(outcome);
+      const { giveUpS } = this.options.endpoint.sink;
+      const isOld = ({ at }: ChargingEvent) => this.options.clock.wall() - at > giveUpS * 1000;
+      if (portion.some(isOld)) {
+        const reason = `given up after ${giveUpS} s: ${outcome.why}`;
+        if (await this.putAside(portion.filter(isOld), () => reason)) return [portion.filter((one) => !isOld(one))];
+      } else if (portion.length > 1 && failed >= TOGETHER_MOST) {
+        await this.inLanes(this.lanesOf(portion), quit, () => {}, this.counters.delivered);
+        return quit() ? undefined : [];
+      } else if (portion.length === 1 && (alone >= ALONE_MOST || aloneLong >= ALONE_LONG)) {
+        const reason = `others are taken, and this one is not: ${outcome.why}`;
+        if (await this.putAside(portion, () => reason)) return [];
+      }
     }
   }
 
-  private async putAside(event: ChargingEvent, reason: string): Promise<boolean> {
+  /** What remains to be sent of a portion that will never be taken as it is; undefined: nothing can be put aside. */
+  private async parted(portion: Portion, { why, each }: Outcome): Promise<readonly Portion[] | undefined> {
+    if (!each) return portion.length > 1 ? halves(portion) : (await this.putAside(portion, () => why)) ? [] : undefined;
+    const never = portion.filter((event) => each.get(event)?.verdict === "never");
+    if (!(await this.putAside(never, (event) => each.get(event)!.why))) return undefined;
+    const rest = portion.filter((event) => !each.has(event));
+    const taken = portion.length - never.length - rest.length;
+    if (taken > 0) this.took(taken);
+    return [rest];
+  }
+
+  private took(count: number): void {
+    this.counters.delivered += count;
+    this.failuresInRow = 0;
+    this.failing = undefined;
+  }
+
+  /** False: the store does not take one of them. */
+  private async putAside(events: Portion, reasonOf: (event: ChargingEvent) => string): Promise<boolean> {
+    for (const event of events) if (!(await this.putOneAside(event, reasonOf(event)))) return false;
+    return true;
+  }
+
+  private async putOneAside(event: ChargingEvent, reason: string): Promise<boolean> {
     const { endpoint, letters, clock } = this.options;
     const { id: sink } = endpoint.sink;
     const letter = { id: `${sink}:${event.id}`, sink, at: clock.wall(), reason, event: JSON.stringify(event) };

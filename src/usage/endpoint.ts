@@ -2,9 +2,9 @@ import { readFileSync, statSync } from "node:fs";
 import type { ChargingEvent } from "../charging/events/events.ts";
 import type { Clock } from "../support/clock.ts";
 import type { Outgoing } from "../support/http-send.ts";
-import { err, ok, type Result } from "../support/result.ts";
+import { err, type Result } from "../support/result.ts";
 import { spanIdOf, traceparent } from "../support/trace-ids.ts";
-import { prepare } from "./presets.ts";
+import { formFor, itemFor } from "./presets.ts";
 import type { UsageSink } from "./settings.ts";
 import { messageId, secretOctets, signed } from "./signature.ts";
 
@@ -62,23 +62,28 @@ export class Endpoint {
     if (sink.customersFile !== undefined) this.readCustomers(sink.customersFile);
   }
 
-  /** The request for a part of an event; or why there cannot be one. */
-  request(event: ChargingEvent): Result<Outgoing, string> {
+  /** What stands for a part of an event in a request; or why nothing can. */
+  item(event: ChargingEvent): Result<string, string> {
     const customer = this.customerOf(event.session.user);
     if (customer === undefined) return err(`usage[].customersFile has no line for the user ${event.session.user}`);
-    const made = prepare(event, this.sink, customer);
-    if (!made.ok) return made;
-    const { path, type, body } = made.value;
+    return itemFor(event, this.sink, customer);
+  }
+
+  /** The request with these events, of which each has its item. */
+  request(events: readonly ChargingEvent[], items: readonly string[]): Outgoing {
+    const form = formFor(this.sink);
+    const body = form.body(items);
     const at = Math.floor(this.clock.wall() / 1000);
+    const id = messageId(events.map((event) => event.id));
     const headers = {
-      "content-type": type,
+      "content-type": form.type,
       "user-agent": "Tollgate",
       ...(this.key !== undefined && { authorization: `Bearer ${this.key}` }),
       ...(this.sink.preset === "stripe" && { "stripe-version": STRIPE_VERSION }),
-      ...(this.traced !== undefined && { traceparent: parentOf(event, this.traced) }),
-      ...(this.secrets.length > 0 && signed(messageId(event.id), at, body, this.secrets)),
+      ...(this.traced !== undefined && parentOf(events, this.traced)),
+      ...(this.secrets.length > 0 && signed(id, at, body, this.secrets)),
     };
-    return ok({ url: this.sink.url.replace(/\/+$/, "") + path, headers, body });
+    return { url: this.sink.url.replace(/\/+$/, "") + form.path, headers, body };
   }
 
   /** Whose usage it is there. The file is read again when it has changed, and a user is not in it. */
@@ -109,9 +114,12 @@ export class Endpoint {
   }
 }
 
-/** The span of the event's session (W3C Trace Context §3.2). */
-const parentOf = ({ session }: ChargingEvent, share: number): string =>
-  traceparent(session.call, spanIdOf("session", session.id), share);
+/** The span of the events' session (W3C Trace Context §3.2); nothing, if they are of several sessions. */
+function parentOf(events: readonly ChargingEvent[], share: number): Record<string, string> {
+  const { session } = events[0]!;
+  if (events.some((event) => event.session.id !== session.id)) return {};
+  return { traceparent: traceparent(session.call, spanIdOf("session", session.id), share) };
+}
 
 function changedAt(path: string): number {
   return statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;

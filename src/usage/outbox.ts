@@ -19,6 +19,8 @@ export interface Waiting {
 export class UsageOutbox {
   private readonly root: RootDatabase;
   private readonly db: Database<ChargingEvent, Key>;
+  /** For each sink the number of the last event that went out in a batch. */
+  private readonly sealed: Database<number, string>;
   private readonly disk: LmdbDisk;
   private readonly counts = new Map<string, number>();
   private readonly next = new Map<string, number>();
@@ -27,6 +29,7 @@ export class UsageOutbox {
     this.root = root;
     this.disk = disk;
     this.db = root.openDB({ name: "waiting", encoding: "json" });
+    this.sealed = root.openDB({ name: "sealed", encoding: "json" });
     for (const key of this.db.getKeys({})) {
       const [sink, number] = key as Key;
       this.counts.set(sink, this.count(sink) + 1);
@@ -75,10 +78,24 @@ export class UsageOutbox {
     return Array.from(this.db.getRange(range), ({ key, value }) => ({ number: key[1], event: value }));
   }
 
-  /** Forgets an event, soon. Resolves when that is on disk. */
-  async remove(sink: string, number: number): Promise<void> {
-    this.counts.set(sink, this.count(sink) - 1);
-    await this.disk.write(() => this.db.remove([sink, number]));
+  /** The number up to which events belong together in a batch, as far as they still wait; 0: there was none. */
+  sealedUpTo(sink: string): number {
+    return this.sealed.get(sink) ?? 0;
+  }
+
+  /** What waits up to this number goes out together. Resolves when that is on disk. */
+  async seal(sink: string, number: number): Promise<void> {
+    await this.disk.write(() => this.sealed.put(sink, number));
+  }
+
+  /** Forgets events, soon, all or none of them. Resolves when that is on disk. */
+  async remove(sink: string, numbers: readonly number[]): Promise<void> {
+    this.counts.set(sink, this.count(sink) - numbers.length);
+    const begin = () =>
+      this.root.batch(() => {
+        for (const number of numbers) void this.db.remove([sink, number]);
+      });
+    await this.disk.write(begin);
   }
 
   close(): Promise<void> {

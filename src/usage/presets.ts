@@ -6,78 +6,109 @@ import { compareDecimals, formatAmount, round } from "../charging/money/money.ts
 import { err, ok, type Result } from "../support/result.ts";
 import type { UsageSink } from "./settings.ts";
 
-/** One request, without what the sink signs it with or signs in with. */
-export interface Prepared {
+/** How events become a request, without what the sink signs it with or signs in with. */
+export interface Form {
   readonly path: string;
   readonly type: string;
-  readonly body: string;
+  readonly body: (items: readonly string[]) => string;
 }
 
 /** What an answer means: it was taken; try again; it will never be taken as it is. */
 export type Verdict = "taken" | "again" | "never";
+
+/** What an answer says of one event of a batch. */
+export interface OfOne {
+  readonly verdict: "taken" | "never";
+  readonly why: string;
+}
 
 interface Preset {
   /** The events of which something is sent, in the order in which it is sent. */
   readonly parts: (event: ChargingEvent) => readonly ChargingEvent[];
   /** Events with the same lane are sent one after the other. */
   readonly lane: (event: ChargingEvent) => string;
-  /** The request for one of these parts; or why there cannot be one. `customer`: whose usage it is there. */
-  readonly prepare: (event: ChargingEvent, sink: UsageSink, customer: string) => Result<Prepared, string>;
-  /** What a final answer other than 2xx means, where it is not what it means for all. */
+  /** What stands for one of these parts in a request; or why nothing can. `customer`: whose usage it is there. */
+  readonly item: (event: ChargingEvent, sink: UsageSink, customer: string) => Result<string, string>;
+  /** A request with one part. */
+  readonly one: Form;
+  /** One with several; undefined: there is none. */
+  readonly many?: Form;
+  /** What a final answer other than 2xx to a request with one part means, where it is not what it means for all. */
   readonly verdict?: (status: number, text: string) => Verdict | undefined;
+  /** Which parts of several the answer is about, by their places in the request. */
+  readonly each?: (status: number, text: string) => ReadonlyMap<number, OfOne>;
 }
 
 type Metered = SessionEnded | ChargeMade;
 type Name = UsageSink["preset"];
 
-const CLOUD_EVENT = "application/cloudevents+json; charset=utf-8";
+const CLOUD_EVENT = "application/cloudevents+json";
+const CLOUD_EVENTS = "application/cloudevents-batch+json";
+const alone = ([item]: readonly string[]): string => item!;
+const list = (items: readonly string[]): string => `[${items.join(",")}]`;
 const bySession = (event: ChargingEvent): string => event.session.id;
 const metered = (event: ChargingEvent): readonly ChargingEvent[] => accountEvents(event);
 
 const PRESETS: Readonly<Record<Name, Preset>> = {
-  /** CloudEvents 1.0.2, HTTP protocol binding §3.2 (structured mode), as on the bus. */
+  /** CloudEvents 1.0.2, HTTP protocol binding §3.2 (structured mode), as on the bus, and §3.3 (batched mode). */
   cloudevents: {
     parts: (event) => [event],
     lane: bySession,
-    prepare: (event, { source }) => ok({ path: "", type: CLOUD_EVENT, body: toCloudEvent(event, source) }),
+    item: (event, { source }) => ok(toCloudEvent(event, source)),
+    one: { path: "", type: `${CLOUD_EVENT}; charset=utf-8`, body: alone },
+    many: { path: "", type: CLOUD_EVENTS, body: list },
   },
   /**
    * OpenMeter takes CloudEvents, and knows an event by `id` and `source`. Its `subject` is whose usage it is. Meters
-   * read numbers from `data`: `$.seconds`, `$.amount`, `$.quantity`.
+   * read numbers from `data`: `$.seconds`, `$.amount`, `$.quantity`. It compares the content type as a text: one with a
+   * charset gets 400. Of a batch it takes one event after the other. Where it answers that one failed, it may have taken
+   * those before, and knows them by `id` and `source` when they come again.
    */
   openmeter: {
     parts: metered,
     lane: bySession,
-    prepare: (event, sink, subject) => {
+    item: (event, sink, subject) => {
       const cloud = JSON.parse(toCloudEvent(event, sink.source)) as { type: string; data: object };
       const type = meterOf(event as Metered, sink) ?? cloud.type;
       const data = { ...propertiesOf(event as Metered), ...cloud.data };
-      return ok({ path: "/api/v1/events", type: CLOUD_EVENT, body: JSON.stringify({ ...cloud, type, subject, data }) });
+      return ok(JSON.stringify({ ...cloud, type, subject, data }));
     },
+    one: { path: "/api/v1/events", type: CLOUD_EVENT, body: alone },
+    many: { path: "/api/v1/events", type: CLOUD_EVENTS, body: list },
   },
   /**
    * Lago knows an event by `transaction_id`. One that it has had gets 422 with `value_already_exist`. The customer is
-   * the subscription's own id there.
+   * the subscription's own id there. Of a batch it takes all events or none; `error_details` says by their places which
+   * ones it does not take, and those that it has had are among them.
    */
   lago: {
     parts: metered,
     lane: bySession,
-    prepare: (event, sink, subscription) => {
+    item: (event, sink, subscription) => {
       const of = event as Metered;
-      const body = {
-        event: {
-          transaction_id: event.id,
-          external_subscription_id: subscription,
-          code: meterOf(of, sink) ?? DEFAULT_METERS[of.type],
-          timestamp: (event.at / 1000).toFixed(3),
-          properties: propertiesOf(of),
-        },
+      const item = {
+        transaction_id: event.id,
+        external_subscription_id: subscription,
+        code: meterOf(of, sink) ?? DEFAULT_METERS[of.type],
+        timestamp: (event.at / 1000).toFixed(3),
+        properties: propertiesOf(of),
       };
-      return ok({ path: "/api/v1/events", type: "application/json", body: JSON.stringify(body) });
+      return ok(JSON.stringify(item));
     },
+    one: { path: "/api/v1/events", type: "application/json", body: ([item]) => `{"event":${item}}` },
+    many: { path: "/api/v1/events/batch", type: "application/json", body: (items) => `{"events":${list(items)}}` },
     verdict: (status, text) => {
       if (status !== 422) return status === 404 ? "never" : undefined;
-      return /"transaction_id"\s*:\s*\[\s*"value_already_exist"/.test(text) ? "taken" : "never";
+      return HAS_IT.test(text) ? "taken" : "never";
+    },
+    each: (status, text) => {
+      const found = new Map<number, OfOne>();
+      for (const [place, details] of status === 422 ? Object.entries(detailsIn(text)) : []) {
+        if (!/^\d{1,3}$/.test(place)) continue;
+        const why = JSON.stringify(details);
+        found.set(Number(place), { verdict: HAS_IT.test(why) ? "taken" : "never", why });
+      }
+      return found;
     },
   },
   /**
@@ -88,7 +119,7 @@ const PRESETS: Readonly<Record<Name, Preset>> = {
   stripe: {
     parts: metered,
     lane: (event) => event.session.user,
-    prepare: (event, sink, customer) => {
+    item: (event, sink, customer) => {
       const value = wholeValue(event as Metered, sink);
       if (!value.ok) return value;
       const form = new URLSearchParams({
@@ -98,9 +129,9 @@ const PRESETS: Readonly<Record<Name, Preset>> = {
         "payload[stripe_customer_id]": customer,
         "payload[value]": value.value,
       });
-      const type = "application/x-www-form-urlencoded";
-      return ok({ path: "/v1/billing/meter_events", type, body: form.toString() });
+      return ok(form.toString());
     },
+    one: { path: "/v1/billing/meter_events", type: "application/x-www-form-urlencoded", body: alone },
     verdict: (status, text) => {
       if (status !== 400 && status !== 409) return status === 404 ? "never" : undefined;
       if (/already exists with identifier|duplicate_meter_event/i.test(text)) return "taken";
@@ -115,11 +146,13 @@ const DEFAULT_METERS: Readonly<Record<Metered["type"], string>> = {
   "charge.made": "tollgate_charges",
 };
 const MAX_IDENTIFIER = 100;
+/** Lago's answer for an event that it has had. */
+const HAS_IT = /"transaction_id"\s*:\s*\[\s*"value_already_exist"/;
 /**
- * Not the event's fault: signing in, the address, the time, the rate. The endpoint is asked again, so that nothing is
+ * Not the event's fault: signing in, the address, the content type, the time, the rate. The endpoint is asked again, so that nothing is
  * put aside because of a key that has expired, or a proxy before the endpoint.
  */
-const AGAIN = new Set([401, 402, 403, 404, 405, 407, 408, 410, 421, 423, 425, 429]);
+const AGAIN = new Set([401, 402, 403, 404, 405, 407, 408, 410, 415, 421, 423, 425, 429]);
 
 /** What is sent of an event to this sink; nothing, if the sink does not want it. */
 export function partsFor(event: ChargingEvent, sink: UsageSink): readonly ChargingEvent[] {
@@ -133,15 +166,36 @@ export function partsFor(event: ChargingEvent, sink: UsageSink): readonly Chargi
 
 export const laneOf = (event: ChargingEvent, { preset }: UsageSink): string => PRESETS[preset].lane(event);
 
-export const prepare = (event: ChargingEvent, sink: UsageSink, customer: string): Result<Prepared, string> =>
-  PRESETS[sink.preset].prepare(event, sink, customer);
+/** What stands for an event in a request; or why nothing can. */
+export const itemFor = (event: ChargingEvent, sink: UsageSink, customer: string): Result<string, string> =>
+  PRESETS[sink.preset].item(event, sink, customer);
 
-/** What the endpoint's answer means for the event. */
-export function verdictOn(status: number, text: string, { preset }: UsageSink): Verdict {
+/** The form of all requests to this sink. It is the same for one event, so that a receiver needs to know one only. */
+export function formFor({ preset, batchMost }: UsageSink): Form {
+  const { one, many } = PRESETS[preset];
+  return batchMost > 1 ? (many ?? one) : one;
+}
+
+/** What the endpoint's answer means for so many events, all together. */
+export function verdictOn(status: number, text: string, { preset }: UsageSink, count = 1): Verdict {
   if (status >= 200 && status <= 299) return "taken";
-  const own = PRESETS[preset].verdict?.(status, text);
+  const own = count === 1 ? PRESETS[preset].verdict?.(status, text) : undefined;
   if (own !== undefined) return own;
   return status < 400 || status >= 500 || AGAIN.has(status) ? "again" : "never";
+}
+
+/** What the answer says of single events of a batch, by their places in it. */
+export const eachOf = (status: number, text: string, { preset }: UsageSink): ReadonlyMap<number, OfOne> =>
+  PRESETS[preset].each?.(status, text) ?? new Map();
+
+/** Lago's `error_details`; empty, if that cannot be read. */
+function detailsIn(text: string): object {
+  try {
+    const { error_details: details } = JSON.parse(text) as { error_details?: unknown };
+    return typeof details === "object" && details !== null ? details : {};
+  } catch {
+    return {};
+  }
 }
 
 function meterOf(event: Metered, { meters }: UsageSink): string | undefined {

@@ -25,6 +25,11 @@ const DEFAULT_URLS = {
   stripe: "https://api.stripe.com",
 } as const;
 
+/** How many events a request has where nothing is set. Lago takes at most 100; Stripe has no requests for several. */
+const DEFAULT_BATCHES = { cloudevents: 1, openmeter: 100, lago: 100, stripe: 1 } as const;
+/** The most that any of them gets in one request, which is also what Lago takes. */
+export const BATCH_MOST = 100;
+
 /** `{service}` and the like are put in when an event is sent. */
 const meter = z
   .string()
@@ -63,13 +68,14 @@ const sinkSchema = z
       .string()
       .regex(/^[^\s<>"]{1,200}$/, "a URI that says where the events come from")
       .default("urn:tollgate"),
+    batchMost: z.int().min(1).max(BATCH_MOST).exactOptional(),
     concurrency: z.int().min(1).max(64).default(8),
     timeoutS: seconds(1, 60).default(15),
     retryMostS: seconds(1, 3_600).default(300),
     giveUpS: seconds(60, 3_024_000).default(259_200),
     waitingMost: z.int().min(1_000).max(100_000_000).default(1_000_000),
   })
-  .superRefine(({ preset, url, plain, events, secretFile, formerSecretFile }, context) => {
+  .superRefine(({ preset, url, plain, events, secretFile, formerSecretFile, batchMost = 1 }, context) => {
     const wrong = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });
     if (preset === "cloudevents" && url === undefined) wrong("url", "the URL to which events are posted");
     if (url !== undefined && !plain && isOpen(url))
@@ -78,12 +84,15 @@ const sinkSchema = z
       wrong("events", `of ${METERED.join(" and ")}, which meters count`);
     if (preset !== "cloudevents" && secretFile !== undefined)
       wrong("secretFile", "preset: cloudevents, which alone is signed; others sign in with keyFile");
+    if (preset === "stripe" && batchMost > 1)
+      wrong("batchMost", "1, or no such line: Stripe takes one meter event in a request");
     if (formerSecretFile !== undefined && secretFile === undefined) wrong("secretFile", "the present secret as well");
   })
   .transform((sink) => ({
     ...sink,
     id: sink.id ?? sink.preset,
     url: sink.url ?? DEFAULT_URLS[sink.preset as keyof typeof DEFAULT_URLS],
+    batchMost: sink.batchMost ?? DEFAULT_BATCHES[sink.preset],
     events: new Set<string>(sink.events ?? (sink.preset === "cloudevents" ? EVENT_TYPES : METERED)),
   }));
 

@@ -20,11 +20,13 @@ export function secretOctets(text: string): Buffer | string {
 }
 
 /**
- * The id of a message, the same each time that an event is sent. An event's own id may have full stops in it, and would
- * then make the signed text ambiguous.
+ * The id of a message with these events, the same each time that they are sent together. An event's own id may have
+ * full stops in it, and would then make the signed text ambiguous.
  */
-export const messageId = (eventId: string): string =>
-  `msg_${createHash("sha256").update(eventId).digest("base64url").slice(0, 32)}`;
+export function messageId(eventIds: readonly string[]): string {
+  const text = eventIds.length === 1 ? eventIds[0]! : JSON.stringify(eventIds);
+  return `msg_${createHash("sha256").update(text).digest("base64url").slice(0, 32)}`;
+}
 
 /** The header fields with which a body is signed by each of the secrets, the present one first; `at`: seconds. */
 export function signed(id: string, at: number, body: string, secrets: readonly Buffer[]): Record<string, string> {

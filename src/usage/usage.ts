@@ -79,7 +79,7 @@ export async function startUsage(options: UsageOptions): Promise<Usage> {
   const running = endpoints.map((endpoint): Sink => {
     const { sink } = endpoint;
     const delivery = new Delivery({ endpoint, send, letters, clock, log, random });
-    return { sink, delivery, feed: outbox && new OutboxFeed(sink.id, outbox, delivery, log), lost: 0 };
+    return { sink, delivery, feed: outbox && new OutboxFeed({ sink, outbox, delivery, clock, log }), lost: 0 };
   });
   const peerLog = new PeerLog({ log, clock });
   const stops = outbox
@@ -152,14 +152,32 @@ function inOrder({ bus, consumer }: UsageOptions, { sink, delivery }: Sink): Pro
       for (const part of parts) whole.set(part, event);
       left.set(event, parts.length);
     }
-    const done = (part: ChargingEvent) => {
-      const event = whole.get(part)!;
-      const rest = left.get(event)! - 1;
-      left.set(event, rest);
-      if (rest === 0) batch.done(event);
+    const done = (parts: readonly ChargingEvent[]) => {
+      for (const part of parts) {
+        const event = whole.get(part)!;
+        const rest = left.get(event)! - 1;
+        left.set(event, rest);
+        if (rest === 0) batch.done(event);
+      }
     };
-    await delivery.deliver([...whole.keys()], done, batch.signal);
+    // What comes again is not mixed with what comes for the first time: it was in a batch, and is in the same one again.
+    for (const parts of runsOf([...whole], ([, event]) => batch.times(event)))
+      await delivery.deliver(
+        parts.map(([part]) => part),
+        done,
+        batch.signal,
+      );
   });
+}
+
+/** Neighbours for which `of` is the same. */
+function runsOf<Item>(items: readonly Item[], of: (item: Item) => number): Item[][] {
+  const runs: Item[][] = [];
+  for (const [i, item] of items.entries()) {
+    if (i > 0 && of(item) === of(items[i - 1]!)) runs.at(-1)!.push(item);
+    else runs.push([item]);
+  }
+  return runs;
 }
 
 function usageOf(

@@ -55,7 +55,7 @@ async function delivered(events: readonly ChargingEvent[], stepMs = 500): Promis
   const done: string[] = [];
   let isOver = false;
   const delivering = delivery
-    .deliver(events, ({ id }) => done.push(id))
+    .deliver(events, (ones) => void done.push(...ones.map(({ id }) => id)))
     .finally(() => {
       isOver = true;
     });

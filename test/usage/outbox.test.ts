@@ -155,7 +155,7 @@ describe("the outbox of usage", () => {
     const events = sessions(5);
     const first = UsageOutbox.open(path);
     await first.append(new Map([["a", events.slice(0, 6)]]));
-    await first.remove("a", 1);
+    await first.remove("a", [1]);
     await first.close();
     const second = UsageOutbox.open(path);
     await second.append(

@@ -18,13 +18,20 @@ const whole = wholeSession(facts(), 90_400, [aCharge(), aCharge({ id: "2", quant
 let server: TestEndpoint | undefined;
 afterEach(() => server?.stop());
 
+/** Sends all of them in one request. */
+async function together(settings: Record<string, unknown>, events: readonly ChargingEvent[]): Promise<Outcome> {
+  const sink = sinkOf({ url: server!.url, ...settings });
+  const parts = events.flatMap((event) => partsFor(event, sink));
+  return attempt({ endpoint: new Endpoint(sink, {}, clock), send: sendByFetch, clock }, parts);
+}
+
 /** Sends events as this sink does, one after the other, each part once. */
 async function sent(settings: Record<string, unknown>, events: readonly ChargingEvent[]): Promise<Outcome[]> {
   const sink = sinkOf({ url: server!.url, ...settings });
   const endpoint = new Endpoint(sink, {}, clock);
   const outcomes: Outcome[] = [];
   for (const part of events.flatMap((event) => partsFor(event, sink)))
-    outcomes.push(await attempt({ endpoint, send: sendByFetch, clock }, part));
+    outcomes.push(await attempt({ endpoint, send: sendByFetch, clock }, [part]));
   return outcomes;
 }
 const verdicts = (outcomes: readonly Outcome[]) => outcomes.map(({ verdict }) => verdict);
@@ -32,7 +39,7 @@ const verdicts = (outcomes: readonly Outcome[]) => outcomes.map(({ verdict }) =>
 describe("usage to OpenMeter", () => {
   it("goes as CloudEvents of the user, with numbers that its meters can sum", async () => {
     server = await openMeter().start();
-    const outcomes = await sent({ preset: "openmeter", keyFile: fileWith(apiKey) }, whole);
+    const outcomes = await sent({ preset: "openmeter", keyFile: fileWith(apiKey), batchMost: 1 }, whole);
     expect(server.complaints).toEqual([]);
     expect(verdicts(outcomes)).toEqual(["taken", "taken", "taken"]);
     const bodies = server.given.map(({ body }) => JSON.parse(body));
@@ -49,7 +56,7 @@ describe("usage to OpenMeter", () => {
 describe("usage to Lago", () => {
   it("has a transaction_id, a subscription and a code; what Lago has had counts as taken", async () => {
     server = await lago().start();
-    const settings = { preset: "lago", keyFile: fileWith(apiKey), meters: { time: "{service}_seconds" } };
+    const settings = { preset: "lago", keyFile: fileWith(apiKey), meters: { time: "{service}_seconds" }, batchMost: 1 };
     expect(verdicts(await sent(settings, whole))).toEqual(["taken", "taken", "taken"]);
     expect(server.complaints).toEqual([]);
     const { event } = JSON.parse(server.given[2]!.body);
@@ -138,6 +145,58 @@ describe("usage to any webhook", () => {
     const settings = { preset: "cloudevents", secretFile: fileWith(SECRET), events: ["charge.made"] };
     expect(await sent({ ...settings, services: ["wine"] }, whole)).toEqual([]);
     expect(await sent({ ...settings, services: ["english"] }, whole)).toHaveLength(2);
+  });
+});
+
+describe("usage in batches", () => {
+  const many = Array.from({ length: 100 }, (_, n) => wholeSession(facts({ id: `s${n}` }), 60_000)[1]!);
+  const bodies = () => server!.given.map(({ body }) => JSON.parse(body));
+
+  it("goes to any webhook as a batch of CloudEvents, signed as one message, if that is set", async () => {
+    server = await webhook(SECRET, now).start();
+    const settings = { preset: "cloudevents", secretFile: fileWith(SECRET), batchMost: 100 };
+    expect(await together(settings, whole)).toMatchObject({ verdict: "taken" });
+    expect(server.given[0]!.headers["content-type"]).toBe("application/cloudevents-batch+json");
+    expect(server.taken).toEqual(whole.map(({ id }) => id));
+    await together(settings, whole); // the same message once more
+    expect([server.taken.length, server.complaints]).toEqual([4, []]);
+    await together(settings, many.slice(0, 1)); // one event is a batch, too: a receiver needs to know one form only
+    expect(bodies()[2]).toHaveLength(1);
+  });
+
+  it("goes to OpenMeter as a batch of CloudEvents, with 100 of them", async () => {
+    server = await openMeter().start();
+    const settings = { preset: "openmeter", keyFile: fileWith(apiKey) };
+    expect(await together(settings, many)).toMatchObject({ verdict: "taken" });
+    expect([server.complaints, server.taken.length]).toEqual([[], 100]);
+  });
+
+  it("goes to Lago's batches, with 100 events; which ones it does not take, it says by their places", async () => {
+    server = await lago().start();
+    const settings = { preset: "lago", keyFile: fileWith(apiKey) };
+    expect(await together(settings, many)).toMatchObject({ verdict: "taken" });
+    expect([server.given[0]!.path, server.taken.length]).toEqual(["/api/v1/events/batch", 100]);
+    const [known, unknown, fresh] = [many[7]!, facts({ id: "x", user: "no-one" }), facts({ id: "y" })];
+    const ended = (of: typeof unknown) => sessionEnded(of, JANUARY, JANUARY + 1_000, "client");
+    const outcome = await together(settings, [ended(fresh), known, ended(unknown)]);
+    expect(outcome.verdict).toBe("never");
+    expect([...outcome.each!].map(([{ id }, { verdict }]) => [id, verdict])).toEqual([
+      [known.id, "taken"],
+      ["x:ended", "never"],
+    ]);
+    expect([...outcome.each!.values()][1]!.why).toContain("subscription_not_found");
+    // All 100 at once, whose answer is a long one.
+    const all = await together(settings, many);
+    expect([...all.each!.values()].filter(({ verdict }) => verdict === "taken")).toHaveLength(100);
+    expect(await together(settings, [known])).toMatchObject({ verdict: "taken" });
+  });
+
+  it("has the trace of its session, if it is of one", async () => {
+    server = await webhook(SECRET, now).start();
+    const sink = sinkOf({ preset: "cloudevents", url: server.url, batchMost: 100 });
+    const endpoint = new Endpoint(sink, { TOLLGATE_USAGE_CLOUDEVENTS_SECRET: SECRET }, clock, 1);
+    for (const events of [whole, many]) await attempt({ endpoint, send: sendByFetch, clock }, events);
+    expect(server.given.map(({ headers }) => headers.traceparent)).toEqual([expect.stringMatching(/^00-/), undefined]);
   });
 });
 

@@ -15,9 +15,16 @@ describe("the signature of Standard Webhooks", () => {
   });
 
   it("has an id without full stops, the same each time", () => {
-    expect(messageId("s1:charge:shop:1.5")).toMatch(/^msg_[A-Za-z0-9_-]{32}$/);
-    expect(messageId("s1:ended")).toBe(messageId("s1:ended"));
-    expect(messageId("s1:ended")).not.toBe(messageId("s2:ended"));
+    expect(messageId(["s1:charge:shop:1.5"])).toMatch(/^msg_[A-Za-z0-9_-]{32}$/);
+    expect(messageId(["s1:ended"])).toBe(messageId(["s1:ended"]));
+    expect(messageId(["s1:ended"])).not.toBe(messageId(["s2:ended"]));
+  });
+
+  it("has an id for several events together, which no other events have", () => {
+    const id = messageId(["s1:ended", "s2:ended"]);
+    expect(id).toBe(messageId(["s1:ended", "s2:ended"]));
+    const others = [["s1:ended"], ["s2:ended", "s1:ended"], ["s1:ended,s2:ended"], ["s1:ended", "s2", "ended"]];
+    for (const ids of others) expect(messageId(ids)).not.toBe(id);
   });
 
   it("takes secrets of 24 to 64 octets in base64, and says what is wrong with others", () => {
