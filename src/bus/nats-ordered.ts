@@ -106,6 +106,7 @@ export class NatsOrderedWorker implements BusWorker {
         const messages: JsMsg[] = [];
         for await (const message of await consumer.fetch({ max_messages: BATCH_EVENTS, expires: FETCH_MS }))
           if (isOf(settings.stream, message)) messages.push(message);
+        messages.sort((a, b) => a.seq - b.seq); // what comes again may come in any order
         if (messages.length > 0) await this.hand(messages);
       }
     } finally {

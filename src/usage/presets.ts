@@ -33,8 +33,8 @@ interface Preset {
   readonly one: Form;
   /** One with several; undefined: there is none. */
   readonly many?: Form;
-  /** What a final answer other than 2xx to a request with one part means, where it is not what it means for all. */
-  readonly verdict?: (status: number, text: string) => Verdict | undefined;
+  /** What a final answer other than 2xx to so many parts means, where it is not what it means for all presets. */
+  readonly verdict?: (status: number, text: string, count: number) => Verdict | undefined;
   /** Which parts of several the answer is about, by their places in the request. */
   readonly each?: (status: number, text: string) => ReadonlyMap<number, OfOne>;
 }
@@ -97,9 +97,10 @@ const PRESETS: Readonly<Record<Name, Preset>> = {
     },
     one: { path: "/api/v1/events", type: "application/json", body: ([item]) => `{"event":${item}}` },
     many: { path: "/api/v1/events/batch", type: "application/json", body: (items) => `{"events":${list(items)}}` },
-    verdict: (status, text) => {
-      if (status !== 422) return status === 404 ? "never" : undefined;
-      return HAS_IT.test(text) ? "taken" : "never";
+    verdict: (status, text, count) => {
+      if (status === 404) return UNKNOWN.test(text) ? "never" : "again";
+      if (status !== 422) return undefined;
+      return count === 1 && HAS_IT.test(text) ? "taken" : "never";
     },
     each: (status, text) => {
       const found = new Map<number, OfOne>();
@@ -146,6 +147,8 @@ const DEFAULT_METERS: Readonly<Record<Metered["type"], string>> = {
   "charge.made": "tollgate_charges",
 };
 const MAX_IDENTIFIER = 100;
+/** Lago's code for what an event names and is not there. `resource_not_found`: there is no such path. */
+const UNKNOWN = /"code"\s*:\s*"(?!resource_)\w+_not_found"/;
 /** Lago's answer for an event that it has had. */
 const HAS_IT = /"transaction_id"\s*:\s*\[\s*"value_already_exist"/;
 /**
@@ -179,7 +182,7 @@ export function formFor({ preset, batchMost }: UsageSink): Form {
 /** What the endpoint's answer means for so many events, all together. */
 export function verdictOn(status: number, text: string, { preset }: UsageSink, count = 1): Verdict {
   if (status >= 200 && status <= 299) return "taken";
-  const own = count === 1 ? PRESETS[preset].verdict?.(status, text) : undefined;
+  const own = PRESETS[preset].verdict?.(status, text, count);
   if (own !== undefined) return own;
   return status < 400 || status >= 500 || AGAIN.has(status) ? "again" : "never";
 }

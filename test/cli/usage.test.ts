@@ -99,6 +99,9 @@ describe("tollgate usage", () => {
     expect(await mistakes("{ preset: lago, meters: { time: '{user}' } }")).toContain("service, appServer or currency");
     expect(await mistakes("{ preset: lago }\n  - { preset: lago }")).toContain("usage[1].id");
     expect(await mistakes("{ preset: cloudevents, url: 'https://u:p@x.example' }")).toContain("usage[0].url");
+    expect(await mistakes("{ preset: lago, batchMost: 101 }")).toContain("usage[0].batchMost");
+    expect(await mistakes("{ preset: lago, batchMost: 0 }")).toContain("usage[0].batchMost");
+    expect(await mistakes("{ preset: stripe, batchMost: 2 }")).toContain("Stripe takes one meter event in a request");
     terminal.write("secret", "whsec_short\n");
     const secret = await mistakes("{ preset: cloudevents, url: 'https://x.example', secretFile: secret }");
     expect(secret).toContain("usage[0].secretFile");

@@ -172,6 +172,14 @@ describe("delivering usage", () => {
     ]);
   });
 
+  it("does not stop at such an event when there is nothing left that the endpoint could take in between", async () => {
+    answer = (id) => (id === "s1:started" ? { status: 500 } : {});
+    await delivered([...session(1), ...session(2)], 5_000);
+    expect(sent.at(-1)).toBe("s1:ended");
+    expect([...letters.all.values()][0]!.reason).toContain("others are taken");
+    expect(clock.monotonic()).toBeLessThan(3 * HOUR_MS);
+  });
+
   it("gives up what is older than it is set to, after one more try", async () => {
     answer = () => "nothing";
     start({ giveUpS: 3_600 });

@@ -134,7 +134,8 @@ export const openMeter = (): TestEndpoint =>
     if (typeof events === "string") return wrong(events);
     for (const event of events) {
       const { seconds, amount } = event.data as Record<string, unknown>;
-      if (!isText(event.subject) || Number.isNaN(Number(seconds ?? amount))) return wrong("subject or value");
+      if (!isText(event.subject) || event.subject.startsWith("no-")) return wrong("subject");
+      if (Number.isNaN(Number(seconds ?? amount))) return wrong("value");
       endpoint.take(`${event.source} ${event.id}`);
     }
     return { status: 204 };

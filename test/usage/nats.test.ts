@@ -10,14 +10,15 @@ import { startUsage, type Usage } from "../../src/usage/usage.ts";
 import { freshFolder } from "../charging/folders.ts";
 import { facts, silent, wholeSession } from "../charging/samples.ts";
 import { type NatsServer, NO_NATS, natsProgram, startNats } from "../support/nats-server.ts";
-import { openMeter, type TestEndpoint } from "./endpoints.ts";
-import { MemoryLetters, sinkOf } from "./lab.ts";
+import { openMeter, type TestEndpoint, webhook } from "./endpoints.ts";
+import { fileWith, MemoryLetters, sinkOf } from "./lab.ts";
 
 const closers: (() => unknown)[] = [];
 afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
 });
 
+const SECRET = `whsec_${Buffer.alloc(32, 7).toString("base64")}`;
 /** So short that a node that is gone is replaced within seconds. */
 const LEASE_MS = 2_000;
 const sessions = (from: number, to: number): ChargingEvent[] =>
@@ -108,6 +109,31 @@ describe("usage from nodes that share NATS (P3)", () => {
         expect(meter.taken.indexOf(`s${n}:started`)).toBeLessThan(meter.taken.indexOf(`s${n}:ended`));
       expect(second.usage.counters().usageDelivered).toBeGreaterThan(0);
       await vi.waitFor(async () => expect((await second.usage.status())[0]!.waiting).toBe(0), WAIT);
+    },
+    LONG,
+  );
+
+  it(
+    "sends the same batch under the same id from another node, and what came meanwhile in another one",
+    async (context) => {
+      const { nats } = await lab(context);
+      const receiver = await webhook(SECRET, Date.now).start();
+      closers.push(() => receiver.stop());
+      receiver.always = () => ({ status: 503 });
+      const settings = { secretFile: fileWith(SECRET), batchMost: 100 };
+      const first = await node(nats, receiver, settings);
+      await first.bus.publish(sessions(0, 5));
+      await vi.waitFor(() => expect(receiver.given.length).toBeGreaterThan(1), WAIT);
+      await first.bus.publish(sessions(5, 8));
+      await first.stop();
+      receiver.always = undefined;
+      const failed = receiver.given.length;
+      await node(nats, receiver, settings);
+      await vi.waitFor(() => expect(receiver.taken).toHaveLength(16), WAIT);
+      const messages = receiver.given.map(({ headers }) => headers["webhook-id"]);
+      expect(new Set(messages.slice(0, failed + 1)).size).toBe(1);
+      expect(receiver.given.slice(failed).map(({ body }) => (JSON.parse(body) as unknown[]).length)).toEqual([10, 6]);
+      expect(receiver.complaints).toHaveLength(failed);
     },
     LONG,
   );

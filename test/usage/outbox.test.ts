@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { createInProcessBus } from "../../src/bus/in-process.ts";
 import type { Bus } from "../../src/bus/types.ts";
 import type { ChargingEvent } from "../../src/charging/events/events.ts";
@@ -8,7 +8,7 @@ import { startUsage, type Usage } from "../../src/usage/usage.ts";
 import { freshFolder } from "../charging/folders.ts";
 import { facts, JANUARY, silent, wholeSession } from "../charging/samples.ts";
 import { TestClock } from "../support/test-clock.ts";
-import { apiKey, openMeter, stripe, type TestEndpoint } from "./endpoints.ts";
+import { apiKey, lago, openMeter, stripe, type TestEndpoint, webhook } from "./endpoints.ts";
 import { fileWith, MemoryLetters, sinkOf, turnUntil } from "./lab.ts";
 
 const closers: (() => unknown)[] = [];
@@ -16,8 +16,8 @@ afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
 });
 
-const sessions = (count: number): ChargingEvent[] =>
-  Array.from({ length: count }, (_, n) => wholeSession(facts({ id: `s${n}` }), 60_000)).flat();
+const sessions = (count: number, name = "s"): ChargingEvent[] =>
+  Array.from({ length: count }, (_, n) => wholeSession(facts({ id: `${name}${n}` }), 60_000)).flat();
 
 /** A process with these sinks on a data folder; billing takes everything at once. */
 class Process {
@@ -54,6 +54,10 @@ async function endpoint(made: TestEndpoint): Promise<TestEndpoint> {
   return made;
 }
 
+const SECRET = `whsec_${Buffer.alloc(32, 7).toString("base64")}`;
+/** How many events each request had. */
+const inBatches = ({ given }: TestEndpoint) => given.map(({ body }) => (JSON.parse(body) as unknown[]).length);
+const until = (isSo: () => boolean) => vi.waitFor(() => expect(isSo()).toBe(true), { timeout: 5_000, interval: 2 });
 const toMeter = ({ url }: TestEndpoint) => ({ preset: "openmeter", url, keyFile: fileWith(apiKey) });
 
 describe("usage from one relay without NATS (P4)", () => {
@@ -86,6 +90,85 @@ describe("usage from one relay without NATS (P4)", () => {
     await turnUntil(after.clock, () => after.usage.gauges().usageWaiting === 0);
     expect(meter.taken).toHaveLength(400);
     expect(meter.again).toEqual([]);
+  });
+
+  it("sends a batch when it is full, or a second after its first event", async () => {
+    const meter = await endpoint(openMeter());
+    const one = await new Process(freshFolder()).start([{ ...toMeter(meter), batchMost: 10 }]);
+    await one.bus.publish(sessions(10)); // full, no time passes
+    await meter.has(1);
+    expect(inBatches(meter)).toEqual([10]);
+    await until(() => one.usage.gauges().usageWaiting === 0);
+    await one.bus.publish(sessions(3, "a"));
+    await until(() => one.clock.armed > 0);
+    one.clock.advance(600);
+    await one.bus.publish(sessions(2, "b"));
+    await until(() => one.clock.armed > 0);
+    one.clock.advance(399);
+    await one.bus.publish(sessions(1, "c"));
+    await until(() => one.clock.armed > 0);
+    expect(inBatches(meter)).toEqual([10]);
+    one.clock.advance(1);
+    await meter.has(2);
+    expect(inBatches(meter)).toEqual([10, 6]);
+  });
+
+  it("sends the same batch under the same id after a stop, whatever has come meanwhile", async () => {
+    const receiver = await endpoint(webhook(SECRET, () => JANUARY + 3_600_000));
+    const settings = { preset: "cloudevents", url: receiver.url, secretFile: fileWith(SECRET), batchMost: 10 };
+    const data = freshFolder();
+    const before = await new Process(data).start([settings]);
+    receiver.always = () => ({ status: 503 });
+    await before.bus.publish(sessions(2));
+    await turnUntil(before.clock, () => receiver.given.length === 2);
+    await before.bus.publish(wholeSession(facts({ id: "later" }), 60_000));
+    await before.stop();
+    receiver.always = undefined;
+    const after = await new Process(data).start([settings]);
+    await turnUntil(after.clock, () => after.usage.gauges().usageWaiting === 0);
+    expect(inBatches(receiver)).toEqual([4, 4, 4, 2]);
+    const messages = receiver.given.map(({ headers }) => headers["webhook-id"]);
+    expect(new Set(messages.slice(0, 3)).size).toBe(1);
+    expect(messages[3]).not.toBe(messages[2]);
+    expect(receiver.taken).toHaveLength(6);
+  });
+
+  it("forgets nothing of a batch before all of it is done, so that it is halved again in the same way", async () => {
+    const receiver = await endpoint(webhook(SECRET, () => JANUARY + 3_600_000));
+    const settings = { preset: "cloudevents", url: receiver.url, secretFile: fileWith(SECRET), batchMost: 10 };
+    const data = freshFolder();
+    const before = await new Process(data).start([settings]);
+    const broken = "s3:ended"; // in the second half
+    receiver.always = ({ body }) => {
+      const ids = (JSON.parse(body) as { id: string }[]).map(({ id }) => id);
+      if (!ids.includes(broken)) return undefined;
+      return ids.length === 4 && receiver.given.length < 4 ? { status: 503 } : { status: 400 };
+    };
+    await before.bus.publish(sessions(4));
+    await turnUntil(before.clock, () => receiver.given.length >= 3);
+    await before.stop();
+    expect(receiver.taken).toHaveLength(4);
+    const after = await new Process(data).start([settings]);
+    await turnUntil(after.clock, () => after.usage.gauges().usageWaiting === 0);
+    expect(receiver.taken).toHaveLength(7);
+    expect(receiver.again).toEqual([]);
+    expect([...after.letters.all.keys()]).toEqual([`cloudevents:${broken}`]);
+  });
+
+  it.each([
+    ["openmeter", openMeter],
+    ["lago", lago],
+  ])("brings %s all events of a batch but the one at fault, and counts none twice", async (preset, made) => {
+    const meter = await endpoint(made());
+    const customersFile = fileWith("alice alice\nbob no-bob\n");
+    const one = await new Process(freshFolder()).start([{ ...toMeter(meter), preset, customersFile }]);
+    const broken = wholeSession(facts({ id: "broken", user: "bob" }), 60_000);
+    await one.bus.publish([...sessions(20, "a"), ...broken, ...sessions(20, "b"), ...sessions(5, "a")]);
+    await turnUntil(one.clock, () => one.usage.gauges().usageWaiting === 0);
+    expect(new Set(meter.taken).size).toBe(40);
+    expect(meter.taken).toHaveLength(40);
+    expect([...one.letters.all.keys()]).toEqual([`${preset}:broken:ended`]);
+    expect(meter.given.length).toBeLessThan(16);
   });
 
   it("lets one endpoint go on while another is away", async () => {

@@ -185,10 +185,27 @@ describe("usage in batches", () => {
       ["x:ended", "never"],
     ]);
     expect([...outcome.each!.values()][1]!.why).toContain("subscription_not_found");
+    // A Lago that takes fewer says so of the whole batch.
+    server.first.push({ status: 422, body: { error_details: { events: ["too_many_events"] } } });
+    const tooMany = await together(settings, [ended(fresh), known]);
+    expect(tooMany).toMatchObject({ verdict: "never" });
+    expect(tooMany.each).toBeUndefined();
     // All 100 at once, whose answer is a long one.
     const all = await together(settings, many);
     expect([...all.each!.values()].filter(({ verdict }) => verdict === "taken")).toHaveLength(100);
     expect(await together(settings, [known])).toMatchObject({ verdict: "taken" });
+  });
+
+  it("waits where Lago has no batches, or is not there at all; a subscription that is not there is the event's", async () => {
+    server = await lago().start();
+    const settings = { preset: "lago", keyFile: fileWith(apiKey) };
+    const body = { status: 404, error: "Not Found", code: "subscription_not_found" };
+    server.first.push({ status: 404 }, { status: 404 }, { status: 404, body: { ...body, code: "resource_not_found" } });
+    server.first.push({ status: 404, body });
+    const counts = [100, 1, 1, 1];
+    const outcomes: Outcome[] = [];
+    for (const count of counts) outcomes.push(await together(settings, many.slice(0, count)));
+    expect(verdicts(outcomes)).toEqual(["again", "again", "again", "never"]);
   });
 
   it("has the trace of its session, if it is of one", async () => {
