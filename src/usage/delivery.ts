@@ -125,10 +125,10 @@ export class Delivery {
 
   /** True when all are delivered or put aside; false: they are to be given up for now. */
   private async bring(portion: Portion, quit: Quit, since?: number): Promise<boolean> {
-    const before = since ?? this.counters.delivered;
+    const before = this.counters.delivered;
     const left = [portion];
     for (let next = left.shift(); next; next = left.shift()) {
-      const parts = await this.settle(next, quit, before);
+      const parts = await this.settle(next, quit, next === portion ? since : before);
       if (!parts) return false;
       left.unshift(...parts.filter(({ length }) => length > 0));
     }
@@ -136,10 +136,11 @@ export class Delivery {
   }
 
   /** Sends these until that is settled: resolves to what is to be sent in their place; undefined: not for now. */
-  private async settle(portion: Portion, quit: Quit, since: number): Promise<readonly Portion[] | undefined> {
+  private async settle(portion: Portion, quit: Quit, since?: number): Promise<readonly Portion[] | undefined> {
     let failed = 0;
     let alone = 0;
     let aloneLong = 0;
+    let before = since; // otherwise: when it fails for the first time, so that no outage is taken for this one's fault
     let { delivered } = this.counters;
     for (;;) {
       await this.pauseOver(quit);
@@ -161,7 +162,8 @@ export class Delivery {
       if (outcome.failed) {
         failed++;
         if (this.counters.delivered > delivered) alone++;
-        if (this.counters.delivered > since) aloneLong++;
+        before ??= this.counters.delivered;
+        if (this.counters.delivered > before) aloneLong++;
       }
       delivered = this.counters.delivered;
       this.pause(outcome);

@@ -180,6 +180,13 @@ describe("delivering usage", () => {
     expect(clock.monotonic()).toBeLessThan(3 * HOUR_MS);
   });
 
+  it("puts nothing aside while the endpoint fails at all that comes, though it has just taken others", async () => {
+    let before = 30;
+    answer = () => (before-- > 0 || clock.monotonic() > 12 * HOUR_MS ? {} : { status: 500 });
+    await delivered(Array.from({ length: 50 }, (_, n) => session(n)).flat(), 5_000);
+    expect(letters.all.size).toBe(0);
+  });
+
   it("gives up what is older than it is set to, after one more try", async () => {
     answer = () => "nothing";
     start({ giveUpS: 3_600 });
