@@ -20,7 +20,7 @@ import {
   writeLooked,
 } from "./looks.ts";
 import type { SessionView } from "./session-view.ts";
-import type { TracesHere } from "./traces-around.ts";
+import type { TracesHere } from "./traces-here.ts";
 
 /** What one node has. */
 export interface Here {

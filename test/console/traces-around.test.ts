@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { OpenRecord } from "../../src/calls/open-record.ts";
 import type { Everywhere } from "../../src/node/everywhere.ts";
-import { TracesAround, TracesHere } from "../../src/node/traces-around.ts";
+import { TracesAround } from "../../src/node/traces-around.ts";
+import { TracesHere } from "../../src/node/traces-here.ts";
 import { Headers, SipRequest } from "../../src/sip/message.ts";
 import { Timeline } from "../../src/support/timeline.ts";
 import { Traces } from "../../src/trace/traces.ts";
