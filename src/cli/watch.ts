@@ -54,6 +54,7 @@ interface WatchLine {
   readonly service?: string;
   readonly text?: string;
   readonly missed?: number;
+  readonly node?: string;
   readonly message?: string;
 }
 
@@ -120,8 +121,12 @@ async function* eventsIn(response: AsyncIterable<Buffer>): AsyncGenerator<{ id: 
   }
 }
 
-function lineText({ kind, at, call, user, service, text, missed, message }: WatchLine): string {
-  if (at === undefined) return kind === "gap" ? `${missed ?? "some"} lines are missing here\n` : "";
+function lineText({ kind, at, call, user, service, text, missed, node, message }: WatchLine): string {
+  if (at === undefined && kind !== "gap") return "";
+  if (at === undefined) {
+    const whose = node === undefined ? "" : ` of node ${printable(node)}`;
+    return `${missed ?? (whose === "" ? "some" : "all")} lines${whose} are missing here\n`;
+  }
   const time = new Date(at).toISOString().slice(11, 23);
   const who = `${call === undefined ? "-" : call.slice(0, 8)} ${user || "-"} ${service || "-"}`;
   const line = `${time}  ${who.padEnd(28)}  ${text}\n`;

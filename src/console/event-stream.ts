@@ -113,7 +113,7 @@ class EventStream {
     if (!stopHere) return false;
     const stopAround = around(query, {
       line: (line) => this.put(line),
-      missed: (missed) => this.tell("gap", { missed }, this.number),
+      missed: (missed, node) => this.tell("gap", { missed, node }, this.number),
     });
     this.stop = () => {
       stopHere();

@@ -41,14 +41,18 @@ const seen = z.object({
   id: name,
   lines: z.array(seenLine).max(MOST_LINES),
   missed: z.int().min(0),
+  full: z.boolean().optional(),
 });
 
 /** Who hears what happens at other nodes. */
 export interface Spectator {
   /** One line of `/v1/events`, with the node where it happened. */
   line(line: { readonly kind: string; readonly node?: string }): void;
-  /** So many lines are missing: more happened than can be told. */
-  missed(lines: number): void;
+  /**
+   * So many lines of that node are missing: more happened than can be told. Undefined: all of its lines, as long as it
+   * does not work for further watchers.
+   */
+  missed(lines: number | undefined, node: string): void;
 }
 
 export class WatchAround {
@@ -61,8 +65,8 @@ export class WatchAround {
     /** Watches what happens here. */
     readonly watch: (viewer: Viewer) => () => void;
   };
-  /** Those who look here, by the id of what they look at. */
-  private readonly spectators = new Map<string, Spectator>();
+  /** Those who look here, by the id of what they look at; and which nodes have no room for them. */
+  private readonly spectators = new Map<string, { readonly spectator: Spectator; readonly full: Set<string> }>();
   /** Those for whom this node watches: by node and id. */
   private readonly reports = new Map<string, Report>();
   private deafen: (() => void)[] = [];
@@ -99,7 +103,7 @@ export class WatchAround {
       timer = clock.setTimeout(renew, RENEW_MS);
       unref(timer);
     };
-    this.spectators.set(id, spectator);
+    this.spectators.set(id, { spectator, full: new Set() });
     renew();
     return () => {
       if (!this.spectators.delete(id)) return;
@@ -109,7 +113,7 @@ export class WatchAround {
   }
 
   private asked(text: string): void {
-    const { node, peerLog } = this.options;
+    const { node, bus, peerLog } = this.options;
     const read = parsed(wanted, text);
     if (!read) peerLog.warn("cluster: what another node wants to watch cannot be read", "", {});
     if (!read || read.by === node) return;
@@ -117,9 +121,10 @@ export class WatchAround {
     const known = this.reports.get(key);
     if (read.kind === "end") known?.end();
     else if (known) known.renew();
-    else if (this.reports.size >= MOST_WATCHERS)
+    else if (this.reports.size >= MOST_WATCHERS) {
       peerLog.warn("cluster: as many watch at other nodes as there may be", read.by, { most: MOST_WATCHERS });
-    else {
+      bus.tell?.(seenTopic(read.by), JSON.stringify({ by: node, id: read.id, lines: [], missed: 0, full: true }));
+    } else {
       const over = () => void this.reports.delete(key);
       this.reports.set(key, new Report({ ...this.options, to: read.by, id: read.id, query: read.query, over }));
     }
@@ -128,10 +133,17 @@ export class WatchAround {
   private told(text: string): void {
     const read = parsed(seen, text);
     if (!read) this.options.peerLog.warn("cluster: what another node has seen cannot be read", "", {});
-    const spectator = read && this.spectators.get(read.id);
-    if (!spectator) return;
+    const watcher = read && this.spectators.get(read.id);
+    if (!watcher) return;
+    const { spectator, full } = watcher;
     for (const line of read.lines) spectator.line({ ...line, node: read.by });
-    if (read.missed > 0) spectator.missed(read.missed);
+    if (read.missed > 0) spectator.missed(read.missed, read.by);
+    // It says so each time when it is asked again.
+    if (!read.full) full.delete(read.by);
+    else if (!full.has(read.by)) {
+      full.add(read.by);
+      spectator.missed(undefined, read.by);
+    }
   }
 }
 

@@ -49,8 +49,11 @@ function node(name: string) {
 /** Somebody who looks at a node, and what he has seen. */
 function look(at: ReturnType<typeof node>, query: Parameters<WatchAround["watch"]>[0] = ALL) {
   const seen: object[] = [];
-  const missed: number[] = [];
-  const end = at.around.watch(query, { line: (line) => seen.push(line), missed: (lines) => missed.push(lines) });
+  const missed: (number | string)[] = [];
+  const end = at.around.watch(query, {
+    line: (line) => seen.push(line),
+    missed: (lines, of) => missed.push(lines ?? `all of ${of}`),
+  });
   return { seen, missed, end };
 }
 
@@ -123,11 +126,19 @@ describe("who watches at one node (P5)", () => {
     expect(missed).toEqual([2]);
   });
 
-  it("costs the others a bounded number of watchers, which is said", () => {
+  it("costs the others a bounded number of watchers; the next one is told, once, and takes the room of one that ends", () => {
     const [a, b] = [node("a"), node("b")];
-    for (let n = 0; n < 65; n++) look(a);
+    const all = Array.from({ length: 65 }, () => look(a));
     expect(b.viewers.size).toBe(64);
     expect(warnings).toEqual(["cluster: as many watch at other nodes as there may be"]);
+    clock.advance(20_000);
+    expect(all.map(({ missed }) => missed.length)).toEqual([...new Array(64).fill(0), 1]);
+    expect(all[64]!.missed).toEqual(["all of b"]);
+    all[0]!.end();
+    clock.advance(5_000);
+    b.happens(timer(1));
+    clock.advance(100);
+    expect(all[64]!.seen).toEqual([expect.objectContaining({ at: 1, node: "b" })]);
   });
 
   it.each([
