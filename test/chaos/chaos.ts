@@ -1,4 +1,6 @@
+import { join, relative } from "node:path";
 import { Chance } from "../simulation/chance.ts";
+import { COMMAND, ROOT } from "../support/project.ts";
 import { Audit } from "./audit.ts";
 import { Callers } from "./callers.ts";
 import { Ledger, timeOf } from "./calls.ts";
@@ -23,6 +25,11 @@ export interface ChaosOptions {
   readonly workers: number;
   /** Whether nodes hear each other without NATS, too. If not, a node without NATS is silent. */
   readonly direct: boolean;
+  /**
+   * A folder with another release, built. Each start of a process takes that one or this one, so that both are in the
+   * cluster, and sessions go from one to the other and back. Undefined: all are of this one.
+   */
+  readonly beside?: string | undefined;
   /** A folder for what the nodes say; undefined: it is not kept. */
   readonly logs?: string | undefined;
   /** The names of the steps that are taken; undefined: all. */
@@ -50,6 +57,10 @@ export async function play(options: ChaosOptions): Promise<Report> {
   const [forFaults, forCalls, forShop] = [new Chance(seed), new Chance(seed + 1), new Chance(seed + 2)];
   const forTcp = new Chance(seed + 3);
   const ledger = new Ledger();
+  const forReleases = new Chance(seed + 4);
+  const { beside } = options;
+  const release = () =>
+    beside !== undefined && forReleases.percent(50) ? join(beside, relative(ROOT, COMMAND)) : COMMAND;
   const users = { postpaid: numbered("post", 20), prepaid: numbered("pre", 10), balanceOf };
   let platform: Platform | undefined;
   const audit = new Audit(() => platform?.nodes ?? [], { silentWhenCut: !direct });
@@ -63,6 +74,7 @@ export async function play(options: ChaosOptions): Promise<Report> {
       nats,
       workers,
       direct,
+      release,
       logs: options.logs,
       appServerPort: shop.port,
     });

@@ -24,6 +24,8 @@ export class NodeProcess {
   readonly link: Link | undefined;
   private readonly file: string;
   private readonly ready: RegExp;
+  /** The program of the release that this start takes. */
+  private readonly release: () => string;
   private peer: Peer | undefined;
   /** A file to which all is added that its processes say. */
   log: string | undefined;
@@ -37,6 +39,7 @@ export class NodeProcess {
     ports: { readonly sip: number; readonly http: number },
     file: string,
     ready: RegExp,
+    release: () => string,
     link?: Link,
   ) {
     this.name = name;
@@ -44,6 +47,7 @@ export class NodeProcess {
     this.http = ports.http;
     this.file = file;
     this.ready = ready;
+    this.release = release;
     this.link = link;
   }
 
@@ -61,7 +65,13 @@ export class NodeProcess {
   }
 
   private async startOnce(): Promise<void> {
-    const peer = await start(this.name, process.execPath, [...nodeFlags(), COMMAND, "start", "--config", this.file]);
+    const peer = await start(this.name, process.execPath, [
+      ...nodeFlags(),
+      this.release(),
+      "start",
+      "--config",
+      this.file,
+    ]);
     this.peer = peer;
     const listen = (chunk: string) => {
       if (this.log !== undefined) appendFileSync(this.log, chunk);
@@ -127,6 +137,8 @@ export interface PlatformOptions {
   readonly workers: number;
   /** Whether nodes hear each other without NATS, too. */
   readonly direct: boolean;
+  /** The program of the release that a process starts with, each time. */
+  readonly release: () => string;
   /** A folder for what the processes say; undefined: it is not kept. */
   readonly logs?: string | undefined;
   readonly appServerPort: number;
@@ -169,7 +181,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
       const http = { listen: `127.0.0.1:${ports.http}` };
       writeFileSync(file, JSON.stringify({ ...common, listen, http, data, roles, ...more })); // JSON is YAML
       const ready = roles.includes("relay") ? /relay started/ : /billing worker started/;
-      const made = new NodeProcess(name, ports, file, ready, link);
+      const made = new NodeProcess(name, ports, file, ready, options.release, link);
       if (options.logs !== undefined) made.log = join(options.logs, `${name}.log`);
       return made;
     };

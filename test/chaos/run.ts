@@ -1,10 +1,11 @@
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, writeFileSync } from "node:fs";
+import { join, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { withoutKamailio } from "../bench/systems.ts";
 import { mongoKind, NO_MONGO } from "../support/mongo-server.ts";
 import { NO_NATS, natsProgram } from "../support/nats-server.ts";
 import { isInstalled } from "../support/peers.ts";
+import { COMMAND, ROOT } from "../support/project.ts";
 import { play } from "./chaos.ts";
 import { killKamailio } from "./kamailio.ts";
 import { STEPS } from "./steps.ts";
@@ -23,6 +24,7 @@ const { values } = parseArgs({
     workers: { type: "string", default: "2" },
     talk: { type: "string", default: "4" },
     tcp: { type: "string", default: "10" },
+    beside: { type: "string" },
     "only-nats": { type: "boolean", default: false },
     logs: { type: "string" },
     only: { type: "string" },
@@ -45,6 +47,7 @@ restarts one or two of them every few seconds. Then compares what was promised w
   --tcp N         of a hundred calls, how many come over TCP from clients made with the SDK (default 10); others: UDP
   --nodes N, --nats N, --workers N
   --only-nats     nodes hear each other over NATS alone, so that a node that is cut off must be silent
+  --beside FOLDER another release of Tollgate, built there: each start of a process takes that one or this one
   --logs FOLDER   keeps what the nodes say
   --kamailio      instead: the same kill at two Kamailios that tell each other of their dialogs (DMQ), two minutes
   --only A,B      only these: ${STEPS.map(({ name }) => name).join(", ")}`;
@@ -72,6 +75,12 @@ async function main(): Promise<number> {
     console.error(`npm run chaos: ${natsProgram ? NO_MONGO : NO_NATS}`);
     return 1;
   }
+  if (values.beside !== undefined && !existsSync(join(values.beside, relative(ROOT, COMMAND)))) {
+    console.error(
+      `npm run chaos: --beside ${values.beside}: there is no ${relative(ROOT, COMMAND)}: npm run build there`,
+    );
+    return 2;
+  }
   const seed = Number(values.seed);
   const { lines, faults } = await play({
     seed,
@@ -83,6 +92,7 @@ async function main(): Promise<number> {
     nats: Number(values.nats),
     workers: Number(values.workers),
     logs: values.logs,
+    beside: values.beside === undefined ? undefined : resolve(values.beside),
     direct: !values["only-nats"],
     talkMs: Number(values.talk) * 1_000,
     tcp: Number(values.tcp),
