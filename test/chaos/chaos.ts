@@ -110,7 +110,7 @@ export async function play(options: ChaosOptions): Promise<Report> {
     const hanging = { client: callers.under + sdk.under, server: shop.left };
     await pause(LINGER_MS);
     const left = await leftAtNodes(platform.nodes);
-    await platform.drained(120_000);
+    await platform.drained(120_000, say);
     const money = await compare(ledger, platform, users);
     callers.close();
     const { offered, answered } = sdk;

@@ -123,7 +123,7 @@ export interface Platform {
   readonly nats: readonly NatsServer[];
   readonly mongo: MongoServer;
   /** Resolves when every event is billed. */
-  drained(withinMs: number): Promise<void>;
+  drained(withinMs: number, say: (line: string) => void): Promise<void>;
   /** Everything on a user's bill of this month and the one before. */
   entries(user: string): Promise<Entry[]>;
   /** What is left of a balance, and how much of that is held; millionths. */
@@ -205,7 +205,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     for (const one of [...nodes, ...workers]) await one.start();
     return {
       ...{ nodes, workers, nats, mongo, destroy },
-      drained: (withinMs) => drained(nodes, urls, withinMs),
+      drained: (withinMs, say) => drained(nodes, urls, withinMs, say),
       entries: (user) => withStore(config, (store) => everyEntry(store.billing, user)),
       balance: (user) =>
         withStore(config, async (store) => {
@@ -237,6 +237,8 @@ function configOf(mongo: MongoServer, { appServerPort }: PlatformOptions): Recor
   };
 }
 
+const SAY_MS = 10_000;
+
 type Store = Parameters<Parameters<typeof withStore>[1]>[0];
 
 async function openUsers(
@@ -254,12 +256,26 @@ async function openUsers(
   }
 }
 
-/** Polls the nodes' journals and the stream's consumer: nothing is to be left, for a while. */
-async function drained(nodes: readonly NodeProcess[], urls: readonly string[], withinMs: number): Promise<void> {
-  const until = Date.now() + withinMs;
+/**
+ * Polls the nodes' journals and the stream's consumer: nothing is to be left, for a while. It waits as long as it
+ * becomes less. `say` is told every ten seconds.
+ */
+async function drained(
+  nodes: readonly NodeProcess[],
+  urls: readonly string[],
+  withinMs: number,
+  say: (line: string) => void,
+): Promise<void> {
+  let until = Date.now() + withinMs;
+  let sayAt = Date.now() + SAY_MS;
+  let least = Number.POSITIVE_INFINITY;
   let last = "";
   for (let quiet = 0; quiet < 5; ) {
-    if (Date.now() > until) throw new Error(`not drained in ${withinMs} ms: ${last}`);
+    if (Date.now() > until) throw new Error(`nothing more was billed for ${withinMs} ms: ${last}`);
+    if (Date.now() > sayAt) {
+      say(`to be billed: ${last}`);
+      sayAt = Date.now() + SAY_MS;
+    }
     await new Promise((resolve) => setTimeout(resolve, 300));
     try {
       let [later, pending] = [0, 0];
@@ -269,7 +285,12 @@ async function drained(nodes: readonly NodeProcess[], urls: readonly string[], w
       }
       const waiting = await unbilled(urls);
       last = `${later} records to be made, ${pending} events in journals, ${waiting} on the bus`;
-      quiet = later + pending + waiting === 0 ? quiet + 1 : 0;
+      const left = later + pending + waiting;
+      if (left < least) {
+        least = left;
+        until = Date.now() + withinMs;
+      }
+      quiet = left === 0 ? quiet + 1 : 0;
     } catch (error) {
       last = (error as Error).message;
       quiet = 0;
