@@ -34,6 +34,8 @@ export const isOurs = (): boolean => mongoKind() !== "MONGODB_URL";
 
 export interface MongoServer {
   readonly kind: Kind;
+  /** Undefined: it is not ours. */
+  readonly pid: number | undefined;
   /** The URL with a database of that name. */
   url(database: string): string;
   /** SIGKILL. Not with MONGODB_URL. */
@@ -58,6 +60,9 @@ export async function startMongo(options: readonly string[] = []): Promise<Mongo
   };
   return {
     kind,
+    get pid() {
+      return peer.pid;
+    },
     url: (database) => `mongodb://127.0.0.1:${port}/${database}`,
     kill,
     async restart() {
@@ -90,6 +95,7 @@ function external(text: string): MongoServer {
   const refuse = () => Promise.reject(new Error(NOT_OURS));
   return {
     kind: "MONGODB_URL",
+    pid: undefined,
     url: (database) => {
       const [, before, rest = ""] = /^([^/]+:\/\/[^/?]+)(?:\/[^?]*)?(\?.*)?$/.exec(text)!;
       return `${before}/${database}${rest}`;

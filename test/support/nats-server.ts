@@ -7,6 +7,8 @@ import { freePort } from "./peers.ts";
 
 /** A real nats-server for tests, on a port of its own with JetStream in a temporary folder. */
 export interface NatsServer {
+  /** Undefined: it does not run. */
+  readonly pid: number | undefined;
   readonly url: string;
   readonly port: number;
   /** Kills it as `kill -9` does. */
@@ -79,6 +81,9 @@ export async function startNats(
   return {
     url: `nats://127.0.0.1:${port}`,
     port,
+    get pid() {
+      return child?.pid;
+    },
     kill,
     start,
     destroy: async () => {
