@@ -23,6 +23,8 @@ export interface Copy {
 /** What is here of one run of a node. */
 interface Owner {
   readonly epoch: number;
+  /** What an earlier run has left. It stays until it is known who takes it, though the new run tells of its own. */
+  earlier: Owner | undefined;
   readonly copies: TokenMap<Copy>;
   /** Charging events that were not on the bus when they came, in the order of their frames. */
   events: HeldEvent[];
@@ -32,6 +34,9 @@ interface HeldEvent {
   readonly frame: number;
   readonly event: string;
 }
+
+/** Of so many runs of a node something is kept; a node is not started anew more often before that is taken. */
+const MAX_RUNS = 4;
 
 /** What a dead node has left here. */
 export interface Legacy {
@@ -90,21 +95,29 @@ export class Holder {
 
   /** Returns what is here of a node's run, and forgets all that is here of the node. */
   take({ node, epoch }: NodeRun): Legacy {
-    const owner = this.owners.get(node);
-    if (!owner || owner.epoch > epoch) return NOTHING;
-    const left = { copies: owner.copies.values(), events: owner.events.map(({ event }) => event) };
-    this.forget(node);
-    return owner.epoch === epoch ? left : NOTHING;
+    const latest = this.owners.get(node);
+    let later: Owner | undefined;
+    let owner = latest;
+    for (; owner && owner.epoch > epoch; owner = owner.earlier) later = owner;
+    if (!owner) return NOTHING;
+    const isMeant = owner.epoch === epoch;
+    // Of runs before that, the events; their sessions may have ended since.
+    const copies = isMeant ? owner.copies.values() : [];
+    const events = runsOf(owner).flatMap((run) => run.events.map(({ event }) => event));
+    for (const run of runsOf(owner)) this.empty(run);
+    if (later) later.earlier = undefined;
+    else this.owners.delete(node);
+    return isMeant ? { copies, events } : NOTHING;
   }
 
-  /** The run of the node of which something is here. */
+  /** The earliest run of the node of which something is here. */
   runOf(node: string): NodeRun | undefined {
-    const owner = this.owners.get(node);
-    return owner && { node, epoch: owner.epoch };
+    const [earliest] = runsOf(this.owners.get(node));
+    return earliest && { node, epoch: earliest.epoch };
   }
 
-  has({ node, epoch }: NodeRun): boolean {
-    return this.owners.get(node)?.epoch === epoch;
+  has(run: NodeRun): boolean {
+    return this.ownerIn(run) !== undefined;
   }
 
   /** Of which nodes something is here. */
@@ -113,18 +126,24 @@ export class Holder {
   }
 
   /** The sessions of that run of which copies are here. */
-  sessionsOf({ node, epoch }: NodeRun): string[] {
-    const owner = this.owners.get(node);
-    return owner?.epoch === epoch ? owner.copies.allKeys() : [];
+  sessionsOf(run: NodeRun): string[] {
+    return this.ownerIn(run)?.copies.allKeys() ?? [];
   }
 
   /** Forgets a node's copies: the node has no sessions left, or will send them again. */
   forget(node: string): void {
-    const owner = this.owners.get(node);
-    if (!owner) return;
+    for (const run of runsOf(this.owners.get(node))) this.empty(run);
+    this.owners.delete(node);
+  }
+
+  private ownerIn({ node, epoch }: NodeRun): Owner | undefined {
+    return runsOf(this.owners.get(node)).find((run) => run.epoch === epoch);
+  }
+
+  private empty(owner: Owner): void {
     for (const { session } of owner.copies.values()) this.remove(owner, session);
     for (const { event } of owner.events) this.chars -= event.length;
-    this.owners.delete(node);
+    owner.events = [];
   }
 
   private heard(text: string): void {
@@ -156,9 +175,13 @@ export class Holder {
   private ownerOf({ node, epoch }: Frame): Owner | undefined {
     const known = this.owners.get(node);
     if (known && known.epoch >= epoch) return known.epoch === epoch ? known : undefined;
-    this.forget(node);
-    const owner: Owner = { epoch, copies: new TokenMap(), events: [] };
+    const owner: Owner = { epoch, earlier: known, copies: new TokenMap(), events: [] };
     this.owners.set(node, owner);
+    const runs = runsOf(owner);
+    for (const run of runs.splice(0, runs.length - MAX_RUNS)) {
+      this.empty(run);
+      runs[0]!.earlier = undefined;
+    }
     return owner;
   }
 
@@ -197,4 +220,11 @@ export class Holder {
     this.count--;
     this.chars -= before.state.length;
   }
+}
+
+/** The earliest first. */
+function runsOf(latest: Owner | undefined): Owner[] {
+  const runs: Owner[] = [];
+  for (let owner = latest; owner; owner = owner.earlier) runs.unshift(owner);
+  return runs;
 }
