@@ -10,10 +10,9 @@ import type { MemberView } from "../../src/cluster/members.ts";
 import { type Config, configSchema } from "../../src/config/schema.ts";
 import { registerUser } from "../../src/directory/users.ts";
 import { type MongoServer, startMongo } from "../support/mongo-server.ts";
-import type { NatsServer } from "../support/nats-server.ts";
 import { freePort, type Peer, run, start } from "../support/peers.ts";
 import { COMMAND, nodeFlags } from "../support/project.ts";
-import { type Link, openLink, startNatsServers } from "./servers.ts";
+import { type Link, openLink, type RoutedNats, startNatsServers } from "./servers.ts";
 
 /** A relay or a billing worker as a process of its own that is killed, stopped and started again. */
 export class NodeProcess {
@@ -120,7 +119,7 @@ export class NodeProcess {
 export interface Platform {
   readonly nodes: readonly NodeProcess[];
   readonly workers: readonly NodeProcess[];
-  readonly nats: readonly NatsServer[];
+  readonly nats: readonly RoutedNats[];
   readonly mongo: MongoServer;
   /** Resolves when every event is billed. */
   drained(withinMs: number, say: (line: string) => void): Promise<void>;

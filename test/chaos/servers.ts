@@ -6,22 +6,40 @@ import { ROOT } from "../support/project.ts";
 
 /* What the nodes stand on: NATS servers in one cluster, and a way to them for each node that can be cut. */
 
+/** One of several NATS servers, which can be cut off from the others. Its clients stay with it. */
+export interface RoutedNats extends NatsServer {
+  cut(): void;
+  mend(): void;
+}
+
 /**
  * NATS servers with JetStream, as one cluster. They tell clients nothing of each other, so that a node uses its own
- * ways.
+ * ways. Between two of them there is one route, which leads over a process of its own.
  */
-export async function startNatsServers(many: number): Promise<NatsServer[]> {
-  const routes: number[] = [];
-  for (let i = 0; i < many; i++) routes.push(await freePort());
+export async function startNatsServers(many: number): Promise<RoutedNats[]> {
+  const ports: number[] = [];
+  for (let i = 0; i < many; i++) ports.push(await freePort());
+  const routes: { readonly from: number; readonly to: number; readonly link: Link }[] = [];
+  for (let from = 0; from < many; from++)
+    for (let to = from + 1; to < many; to++) routes.push({ from, to, link: await openLink([{ port: ports[to]! }]) });
   const config = (i: number) =>
     many === 1
       ? ""
       : `server_name: n${i}
-cluster { name: chaos, listen: "127.0.0.1:${routes[i]}", no_advertise: true
-  routes: [${routes.map((port) => `"nats://127.0.0.1:${port}"`).join(", ")}] }`;
-  const servers = await Promise.all(routes.map((_, i) => startNats({ config: config(i) })));
+cluster { name: chaos, listen: "127.0.0.1:${ports[i]}", no_advertise: true
+  routes: [${routes.flatMap(({ from, link }) => (from === i ? link.urls.map((url) => `"${url}"`) : [])).join(", ")}] }`;
+  const servers = await Promise.all(ports.map((_, i) => startNats({ config: config(i) })));
   await jetStreamIsThere(servers[0]!.url);
-  return servers;
+  return servers.map((server, i) => {
+    const own = routes.filter(({ from, to }) => from === i || to === i).map(({ link }) => link);
+    const destroy = async () => {
+      for (const link of own) await link.stop();
+      await server.destroy();
+    };
+    const cut = () => own.forEach((link) => void link.cut());
+    const mend = () => own.forEach((link) => void link.mend());
+    return Object.assign(Object.create(server) as NatsServer, { destroy, cut, mend });
+  });
 }
 
 /** Resolves when the servers have chosen who leads. */
@@ -48,7 +66,7 @@ export interface Link {
   stop(): Promise<unknown>;
 }
 
-export async function openLink(to: readonly NatsServer[]): Promise<Link> {
+export async function openLink(to: readonly Pick<NatsServer, "port">[]): Promise<Link> {
   const ports: number[] = [];
   for (const _ of to) ports.push(await freePort());
   const ways = to.map(({ port }, i) => `${ports[i]}:${port}`);

@@ -82,6 +82,16 @@ export const STEPS: readonly Step[] = [
     },
   },
   {
+    name: "cut NATS",
+    target: "nats",
+    act: async ({ nats }, on, chance) => {
+      nats[on]!.cut();
+      await pause(chance.between(200, 8_000));
+      nats[on]!.mend();
+      await pause(SETTLE_MS);
+    },
+  },
+  {
     name: "kill worker",
     target: "worker",
     act: async ({ workers }, on, chance) => {
