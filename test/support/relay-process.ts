@@ -102,7 +102,9 @@ const runCommand = (file: string, args: readonly string[], input?: string): Prom
     input === undefined ? {} : { input },
   );
 
-const registerAlice = (file: string) => runCommand(file, ["user", "add", "alice", "--password-stdin"], "secret\n");
+/** Several relays may share a store. */
+const registerAlice = (file: string) =>
+  runCommand(file, ["user", "add", "alice", "--password-stdin", "--replace"], "secret\n");
 
 let prepared: Promise<Buffer> | undefined;
 /** The store of a data folder in which alice is registered, made once: a command takes most of a second. */
