@@ -1,6 +1,6 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { type Command, InvalidArgumentError } from "commander";
-import type { MemberView } from "../cluster/members.ts";
+import type { MemberView } from "../cluster/member-view.ts";
 import { MAX_DRAIN_S } from "../config/schema.ts";
 import { askControl, controlPaths } from "../console/control.ts";
 import { drainNode, listNodes, showStatus } from "../operations/running.ts";

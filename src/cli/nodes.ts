@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { MemberView } from "../cluster/members.ts";
+import type { MemberView } from "../cluster/member-view.ts";
 import { listNodes } from "../operations/running.ts";
 import { ask } from "./ask.ts";
 import { readConfig } from "./context.ts";

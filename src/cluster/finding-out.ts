@@ -5,7 +5,9 @@ import type { NodeRun } from "./beat.ts";
 import type { Copies } from "./copies.ts";
 import type { Fence } from "./fence.ts";
 import type { Heritage } from "./heritage.ts";
-import { DEAD_MS, type Members, RETURNS_MS } from "./members.ts";
+import type { Members } from "./members.ts";
+import { DEAD_MS } from "./patience.ts";
+import { RETURNS_MS } from "./safety.ts";
 import type { Whose } from "./whose.ts";
 import type { Witness } from "./witness.ts";
 

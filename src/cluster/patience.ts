@@ -8,6 +8,8 @@
 export const DEAD_MS = 450;
 /** A node is silent so long before others may call it dead. */
 export const MARGIN_MS = 150;
+/** A node that does not hear itself for so long is cut off. It knows so before the others call it dead. */
+export const CUT_OFF_MS = DEAD_MS - MARGIN_MS;
 /** No node is believed that asks for more. */
 export const MOST_PATIENCE_MS = 8_000;
 /** Beside what is usual: the margin, the time between two beats, and what a confirmation may be late. */
@@ -46,6 +48,8 @@ export class Patience {
   private readonly mostMs: number;
   private readonly said = new Map<number, Said>();
   private last: Said = { at: 0, until: 0 };
+  /** What the last beat asked for. */
+  askedMs = DEAD_MS;
 
   /** `mostMs`: what it asks for at most. */
   constructor(mostMs: number) {
@@ -63,6 +67,7 @@ export class Patience {
     this.last = { at: now, until: now + ms - MARGIN_MS };
     this.said.set(number, this.last);
     this.said.delete(number - SAID_KEPT);
+    this.askedMs = ms;
     return ms;
   }
 

@@ -2,7 +2,7 @@ import type { Bus } from "../bus/types.ts";
 import type { CallQuery } from "../calls/find.ts";
 import type { CallRecord } from "../calls/record.ts";
 import { readSessionId } from "../charging/events/session-ids.ts";
-import type { MemberView } from "../cluster/members.ts";
+import type { MemberView } from "../cluster/member-view.ts";
 import type { Clock } from "../support/clock.ts";
 import type { PeerLog } from "../support/peer-log.ts";
 import type { Random } from "../support/random.ts";

@@ -11,7 +11,7 @@ import type { ChargingEvent } from "../charging/events/events.ts";
 import { CaughtUp } from "../charging/journal/caught-up.ts";
 import { openJournal } from "../charging/journal/journal.ts";
 import type { Inspector } from "../chart/actor.ts";
-import type { MemberView } from "../cluster/members.ts";
+import type { MemberView } from "../cluster/member-view.ts";
 import type { SharedKeys } from "../cluster/shared-keys.ts";
 import type { Config } from "../config/schema.ts";
 import { appServerAuthenticator } from "../directory/app-server-keys.ts";

@@ -6,7 +6,7 @@ import { connect } from "@nats-io/transport-node";
 import type { Entry } from "../../src/charging/billing/store.ts";
 import { monthOf } from "../../src/charging/money/months.ts";
 import { withStore } from "../../src/cli/context.ts";
-import type { MemberView } from "../../src/cluster/members.ts";
+import type { MemberView } from "../../src/cluster/member-view.ts";
 import { type Config, configSchema } from "../../src/config/schema.ts";
 import { registerUser } from "../../src/directory/users.ts";
 import { type MongoServer, startMongo } from "../support/mongo-server.ts";

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { type Beat, writeBeat } from "../../src/cluster/beat.ts";
-import { CUT_OFF_MS, DEAD_MS, Members } from "../../src/cluster/members.ts";
+import { Members } from "../../src/cluster/members.ts";
+import { CUT_OFF_MS, DEAD_MS } from "../../src/cluster/patience.ts";
 import { PeerLog } from "../../src/support/peer-log.ts";
 import { silent } from "../charging/samples.ts";
 import { TestClock } from "../support/test-clock.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { CUT_OFF_MS, DEAD_MS } from "../../src/cluster/members.ts";
 import { Outbox } from "../../src/cluster/outbox.ts";
+import { CUT_OFF_MS, DEAD_MS } from "../../src/cluster/patience.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { Wire } from "./wire.ts";
 

@@ -5,7 +5,7 @@ import { micros } from "../../src/charging/credit/store.ts";
 import type { DeadLetter } from "../../src/charging/events/dead-letter.ts";
 import { money } from "../../src/charging/money/money.ts";
 import type { Terms } from "../../src/charging/money/terms.ts";
-import type { MemberView } from "../../src/cluster/members.ts";
+import type { MemberView } from "../../src/cluster/member-view.ts";
 import type { LockOut } from "../../src/directory/guesses.ts";
 import type { ChartCountsView } from "../../src/node/chart-counts.ts";
 import type { Metrics } from "../../src/node/metrics.ts";

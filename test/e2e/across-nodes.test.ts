@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished } from "vitest";
-import type { MemberView } from "../../src/cluster/members.ts";
+import type { MemberView } from "../../src/cluster/member-view.ts";
 import type { LockOut } from "../../src/directory/guesses.ts";
 import type { SipRequest } from "../../src/sip/message.ts";
 import { NO_NATS, natsProgram, startNats } from "../support/nats-server.ts";

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer } from "node:net";
 import type { Bill } from "../../src/charging/bills/bill.ts";
 import { CHARGE_JSON, PACKAGE } from "../../src/charging/charges/body.ts";
-import type { MemberView } from "../../src/cluster/members.ts";
+import type { MemberView } from "../../src/cluster/member-view.ts";
 import type { SipMessage } from "../../src/sip/message.ts";
 import { mongoKind, NO_MONGO, startMongo } from "../support/mongo-server.ts";
 import { NO_NATS, natsProgram, startNats } from "../support/nats-server.ts";

@@ -1,6 +1,6 @@
 import { connect } from "@nats-io/transport-node";
 import { afterEach, describe, expect, it } from "vitest";
-import type { MemberView } from "../../src/cluster/members.ts";
+import type { MemberView } from "../../src/cluster/member-view.ts";
 import { createClient, serve } from "../../src/sdk/index.ts";
 import { deferred } from "../charging/samples.ts";
 import { NO_NATS, natsProgram, startNats } from "../support/nats-server.ts";

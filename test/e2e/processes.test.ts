@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
-import type { MemberView } from "../../src/cluster/members.ts";
+import type { MemberView } from "../../src/cluster/member-view.ts";
 import { askControl, controlPath, processFolder } from "../../src/console/control.ts";
 import { type AppSession, createClient, serve } from "../../src/sdk/index.ts";
 import { deferred } from "../charging/samples.ts";

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import type { Bill } from "../../src/charging/bills/bill.ts";
 import { CHARGE_JSON, PACKAGE } from "../../src/charging/charges/body.ts";
-import type { MemberView } from "../../src/cluster/members.ts";
+import type { MemberView } from "../../src/cluster/member-view.ts";
 import { createClient } from "../../src/sdk/index.ts";
 import type { SipMessage, SipRequest } from "../../src/sip/message.ts";
 import { mongoKind, NO_MONGO, startMongo } from "../support/mongo-server.ts";
