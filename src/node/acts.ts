@@ -6,7 +6,7 @@ import { readSessionId } from "../charging/events/session-ids.ts";
 import type { AppServerKey } from "../directory/types.ts";
 import type { Clock } from "../support/clock.ts";
 import type { Random } from "../support/random.ts";
-import type { Cluster } from "./cluster.ts";
+import type { Cluster } from "./cluster-ports.ts";
 
 /*
  * What app servers ask for in their sessions (`POST /v1/sessions/...`), where another node has the session. The texts

@@ -1,11 +1,11 @@
-import { hostname, networkInterfaces } from "node:os";
 import type { Bus } from "../bus/types.ts";
 import type { ChargingEvent } from "../charging/events/events.ts";
 import type { NodeRun } from "../cluster/beat.ts";
 import { Copies } from "../cluster/copies.ts";
 import { Direct } from "../cluster/direct.ts";
+import { hearDrain, sendDrain } from "../cluster/drain-order.ts";
 import { Fence } from "../cluster/fence.ts";
-import { FindingOut, LISTEN_MS } from "../cluster/finding-out.ts";
+import { FindingOut } from "../cluster/finding-out.ts";
 import { GiveAway } from "../cluster/give-away.ts";
 import { HandOver } from "../cluster/hand-over.ts";
 import { readFlow } from "../cluster/handed.ts";
@@ -13,90 +13,30 @@ import { HandedWays } from "../cluster/handed-ways.ts";
 import { Heart, type Load } from "../cluster/heart.ts";
 import { Heritage } from "../cluster/heritage.ts";
 import { type Copy, Holder } from "../cluster/holder.ts";
+import { Leaving } from "../cluster/leaving.ts";
 import type { MemberView } from "../cluster/member-view.ts";
 import { Members } from "../cluster/members.ts";
+import { ownAddress, ownName } from "../cluster/own-address.ts";
+import { Restarts } from "../cluster/restarts.ts";
 import { Shared } from "../cluster/shared.ts";
 import { TakeUp } from "../cluster/take-up.ts";
+import { takenBefore } from "../cluster/taken-before.ts";
 import { Whose } from "../cluster/whose.ts";
 import { Witness } from "../cluster/witness.ts";
 import type { Config } from "../config/schema.ts";
-import type { Core, SessionKeeper } from "../relay/model/core.ts";
+import type { Core } from "../relay/model/core.ts";
 import type { Recorder } from "../relay/model/ports.ts";
-import type { Router } from "../relay/router.ts";
 import type { SipMessage } from "../sip/message.ts";
 import { busySince } from "../support/busy.ts";
-import { type Clock, pause, within } from "../support/clock.ts";
+import type { Clock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { PeerLog } from "../support/peer-log.ts";
 import { version } from "../support/version.ts";
 import type { TransportUser } from "../transport/types.ts";
+import { countersOf, gaugesOf } from "./cluster-figures.ts";
+import type { Cluster, Relayed } from "./cluster-ports.ts";
 import { nextEpoch } from "./epoch.ts";
 import { CopiedRecorder } from "./keepers.ts";
-
-/** How long a node that starts waits for the others' answers. A node that is up answers within some milliseconds. */
-const ANSWERS_MS = 2_000;
-/** How often it looks for those that have called it dead. */
-const CLAIMERS_MS = 200;
-/** How long a node that stops waits for its last copies to lie at their standbys. */
-const LAST_COPIES_MS = 2_000;
-const POLL_MS = 10;
-/** A node that was started anew says within this time which sessions it goes on with; else the others take them up. */
-const HAVE_WITHIN_MS = 5_000;
-
-/** This node among the others that share its bus (P3). */
-export interface Cluster {
-  /** Undefined: no copies of this node's sessions are kept. */
-  readonly keeper: SessionKeeper | undefined;
-  /** What holds for all nodes together; undefined: each node stands for itself. */
-  readonly shared: Shared | undefined;
-  /** For all that acts for sessions: its timers wait while others may have taken the sessions up. */
-  readonly clock: Clock;
-  /** Whether nothing may be sent now, for the same reason. */
-  mutes(): boolean;
-  /** Sends it when that is over, unless others have taken something up. */
-  sendLater(bytes: number, send: () => void): void;
-  /** Passes on what comes, except in that time. */
-  before(user: TransportUser): TransportUser;
-  /** Wraps the recorder, so that what it records is also at a standby. */
-  recording(recorder: Recorder): Recorder;
-  /** The bus has taken these events. */
-  published(events: readonly ChargingEvent[]): void;
-  /** For a node that starts: which sessions of its run before have others taken up? */
-  takenBefore(): Promise<ReadonlySet<string>>;
-  /**
-   * From now on this node hears the other nodes, and they hear this node. `has`: the sessions of its run before that go
-   * on, or have ended, here. Others take up what else that run had.
-   */
-  start(relay: Relayed, has: readonly string[]): void;
-  /** This node is about to stop: its sessions go to other nodes, one by one. */
-  giveAway(): void;
-  /** Whether sessions are on their way to other nodes, or were given to them since the start. */
-  readonly giving: "no" | "now" | "done";
-  /** Whether other nodes would go on with the sessions of this one. */
-  readonly hasHeirs: boolean;
-  /**
-   * What is left here goes on at the other nodes, which take it up as if this node had died; nothing is sent from here
-   * any more. False: there is no node that has copies, and nothing was done.
-   */
-  leaveSessions(): Promise<boolean>;
-  /** Has another node drained. Throws where there is none of that name. */
-  drain(node: string, withinMs: number | undefined): void;
-  /** Called when another node has this one drained. */
-  onDrain(drain: (withinMs: number | undefined) => void): void;
-  /** Tells the other nodes that this node leaves, so that they do not call it dead. */
-  leave(): void;
-  /** All nodes, as they are seen from here. */
-  nodes(): MemberView[];
-  gauges(): Readonly<Record<string, number>>;
-  counters(): Readonly<Record<string, number>>;
-}
-
-/** The parts of the relay that the cluster needs. */
-export interface Relayed {
-  readonly core: Core;
-  readonly transactions: TransportUser;
-  readonly router: Pick<Router, "knows">;
-}
 
 /** Throws if the data folder cannot be written. Nothing is sent before `takenBefore` or `start`. */
 export function joinCluster(options: {
@@ -128,14 +68,15 @@ class ClusterNode implements Cluster {
   private readonly fence: Fence | undefined;
   private readonly whose: Whose;
   private readonly heritage: Heritage;
+  private readonly restarts: Restarts;
   private readonly finding: FindingOut;
   readonly shared: Shared | undefined;
   private core: Core | undefined;
   private takeUp: TakeUp | undefined;
   private handOver: HandOver | undefined;
   private away: GiveAway | undefined;
+  private leaving: Leaving | undefined;
   private deafen: (() => void) | undefined;
-  private readonly unread = new Map<string, () => void>();
 
   constructor(options: Parameters<typeof joinCluster>[0]) {
     const { bus, node, config, clock, log, peerLog } = options;
@@ -183,7 +124,7 @@ class ClusterNode implements Cluster {
     const { members } = this;
     const directly = (): Direct =>
       new Direct({
-        host: config.cluster.address ?? hostOf(config.listen),
+        host: config.cluster.address ?? ownAddress(config.listen),
         log,
         peerLog,
         keys: (purpose) => bus.keys?.(purpose) ?? [],
@@ -203,9 +144,6 @@ class ClusterNode implements Cluster {
     this.clock = this.fence?.clockBehind() ?? clock;
     this.mutes = this.fence?.mutes ?? (() => false);
     this.shared = config.cluster.shared ? new Shared({ self, bus, clock, peerLog, peers: members }) : undefined;
-    const host = hostname()
-      .replace(/[^\x20-\x7e]/g, "?")
-      .slice(0, 100);
     const busy = busySince();
     const load = (): Load => ({
       state: this.core?.draining ? "draining" : "up",
@@ -219,7 +157,7 @@ class ClusterNode implements Cluster {
     this.heart = new Heart({
       bus,
       clock,
-      identity: { ...self, host, zone, release: version() },
+      identity: { ...self, host: ownName(), zone, release: version() },
       load,
       members,
       direct,
@@ -242,7 +180,7 @@ class ClusterNode implements Cluster {
         },
         deaths: (run) => this.finding.deathsOf(run),
         cannotSay: (other) => this.witness?.isClaiming(other) ?? false,
-        has: (run, sessions) => this.has(run, sessions),
+        has: (run, sessions) => this.restarts.has(run, sessions),
       },
     });
     this.heritage = new Heritage({
@@ -252,6 +190,7 @@ class ClusterNode implements Cluster {
       acts: takes,
       take: (from, left) => this.takeUp?.take(from, left),
     });
+    this.restarts = new Restarts({ clock, holder: this.holder, heritage: this.heritage });
     const { whose, fence, heritage, keeper, witness } = this;
     this.finding = new FindingOut({
       ...{ members, witness, whose, fence, heritage, keeper, clock, log },
@@ -290,31 +229,9 @@ class ClusterNode implements Cluster {
     if (!this.keeper) return new Set();
     this.heart.listen();
     this.whose.start();
-    await this.claimersAreThere();
-    const answers =
-      (await this.whose.ask(() => this.members.others(), { withinMs: ANSWERS_MS, afterMs: LISTEN_MS })) ?? [];
-    return new Set(answers.flatMap(({ sessions }) => sessions));
-  }
-
-  /** Others have called the run before dead, and may act for its sessions: each of them is heard, or dead itself. */
-  private async claimersAreThere(): Promise<void> {
-    const { witness, members } = this;
+    const { self, members, witness, whose } = this;
     const { clock, log } = this.options;
-    const seen = new Set([this.self.node, ...((await witness?.claimers()) ?? [])]);
-    let missed = [...seen];
-    for (let tries = 0; witness; tries++) {
-      const left: string[] = [];
-      for (const node of missed) {
-        if (node === this.self.node || members.others().includes(node)) continue;
-        const heirs = await witness.heirsOf(node);
-        left.push(...(heirs?.filter((heir) => !seen.has(heir)) ?? [node]));
-        for (const heir of heirs ?? []) seen.add(heir);
-      }
-      missed = left;
-      if (missed.length === 0) return;
-      if (tries === 1) log.warn({ nodes: missed }, "cluster: nodes that may have this one's sessions are not heard");
-      await pause(clock, CLAIMERS_MS);
-    }
+    return takenBefore({ self, members, witness, whose, clock, log });
   }
 
   start({ core, transactions, router }: Relayed, has: readonly string[]): void {
@@ -344,6 +261,14 @@ class ClusterNode implements Cluster {
           return answers?.some(({ sessions }) => sessions.includes(session)) ?? true;
         },
       });
+      this.leaving = new Leaving({
+        ...{ core, clock, away: this.away, fence: this.fence!, keeper: this.keeper, log: this.options.log },
+        hasHeirs: () => this.hasHeirs,
+        fallSilent: () => {
+          this.heart.fallSilent();
+          this.direct?.stop();
+        },
+      });
       core.refusesNew = () => !this.options.config.cluster.newWithoutNats && members.cutOff;
       this.takeUp = new TakeUp(core, () => this.handOver?.tookUp());
       this.takeUp.restored(core.sessions.allKeys());
@@ -368,7 +293,7 @@ class ClusterNode implements Cluster {
     this.takeUp?.stop();
     this.away?.stop();
     this.deafen?.();
-    for (const forget of this.unread.values()) forget();
+    this.restarts.stop();
   }
 
   giveAway(): void {
@@ -380,45 +305,7 @@ class ClusterNode implements Cluster {
   }
 
   async leaveSessions(): Promise<boolean> {
-    const { core, fence } = this;
-    const { log } = this.options;
-    if (!core || !fence) return false;
-    // A node that must be silent has lost its sessions already, or finds out when it starts again.
-    if (fence.open) {
-      if (!this.hasHeirs) return false;
-      await this.lastCopies(core, fence);
-      if (fence.open && !this.hasHeirs) {
-        fence.resume();
-        return false;
-      }
-    }
-    log.warn({ sessions: core.sessions.size }, "cluster: this node stops, and leaves its sessions to the other nodes");
-    fence.close();
-    this.heart.fallSilent();
-    this.direct?.stop();
-    return true;
-  }
-
-  /** What is on its way to other nodes arrives. Then nothing is begun any more, and they get all as it is. */
-  private async lastCopies(core: Core, fence: Fence): Promise<void> {
-    const { keeper, away } = this;
-    const { clock } = this.options;
-    const lateAt = clock.monotonic() + LAST_COPIES_MS;
-    const until = async (isSo: () => boolean) => {
-      while (!isSo() && clock.monotonic() < lateAt) await pause(clock, POLL_MS);
-    };
-    away?.pause();
-    await until(() => !away?.busy);
-    fence.end();
-    const { sessions, ending } = core;
-    const settled = Promise.allSettled([
-      ...sessions.values().map(({ charges }) => charges.settled()),
-      ending.settled(),
-    ]);
-    await within(clock, lateAt - clock.monotonic(), settled);
-    keeper?.avoidLeaving();
-    for (const session of sessions.values()) keeper?.changed(session);
-    await until(() => keeper?.idle ?? true);
+    return this.leaving?.leaveSessions() ?? false;
   }
 
   get giving(): "no" | "now" | "done" {
@@ -427,18 +314,14 @@ class ClusterNode implements Cluster {
   }
 
   drain(node: string, withinMs: number | undefined): void {
-    const names = this.members.others();
-    if (!names.includes(node))
-      throw new Error(`there is no other node ${node}; there are ${names.join(", ") || "none"}`);
-    this.options.bus.tell?.(drainTopic(node), `1 ${withinMs ?? "-"}`);
+    sendDrain(this.options.bus, { node, withinMs, others: this.members.others() });
   }
 
   onDrain(drain: (withinMs: number | undefined) => void): void {
-    this.deafen = this.options.bus.hear?.(drainTopic(this.self.node), (text) => {
-      const found = /^1 (-|\d{1,9})$/.exec(text);
-      if (!found) return;
-      this.options.log.warn("cluster: an operator at another node has this one drained");
-      drain(found[1] === "-" ? undefined : Number(found[1]));
+    const { bus, log } = this.options;
+    this.deafen = hearDrain(bus, this.self.node, (withinMs) => {
+      log.warn("cluster: an operator at another node has this one drained");
+      drain(withinMs);
     });
   }
 
@@ -447,36 +330,13 @@ class ClusterNode implements Cluster {
   }
 
   counters(): Readonly<Record<string, number>> {
-    const { handed = 0, taken = 0, unknown = 0 } = this.handOver?.stats ?? {};
-    const { renewed: clusterBusRenewed } = this.heart;
-    return {
-      ...this.shared?.counters(),
-      clusterBusRenewed,
-      ...(this.witness && { clusterWitnessFailures: this.witness.failures }),
-      clusterHanded: handed,
-      clusterTaken: taken,
-      clusterUnknown: unknown,
-    };
+    const { heart, shared, witness, handOver } = this;
+    return countersOf({ heart, shared, witness, handOver });
   }
 
   gauges(): Readonly<Record<string, number>> {
-    const { members, holder, keeper, fence, takeUp } = this;
-    return {
-      clusterNodesUp: members.up,
-      clusterCutOff: members.cutOff ? 1 : 0,
-      clusterPatienceMs: members.patienceMs,
-      clusterMissed: members.missed,
-      clusterStandbys: holder.size,
-      ...(keeper && {
-        clusterCopied: keeper.size,
-        clusterWithoutStandby: keeper.withoutStandby,
-        clusterLagMs: keeper.lagMs,
-        clusterCopiesLate: keeper.late,
-        clusterEventsCopied: keeper.events.size,
-      }),
-      ...(takeUp && { clusterTakenUp: takeUp.taken, clusterGivenAway: this.away?.count ?? 0 }),
-      ...(fence && { clusterSilent: fence.open ? 0 : 1, clusterSilences: fence.stats.shut }),
-    };
+    const { members, holder, keeper, fence, takeUp, away } = this;
+    return gaugesOf({ members, holder, keeper, fence, takeUp, away });
   }
 
   /** A node that drains gives a session to this one. */
@@ -501,31 +361,8 @@ class ClusterNode implements Cluster {
 
   /** The node goes on with what it has on disk. If it never says what that is, it is asked. */
   private restarted({ node, epoch }: NodeRun): void {
-    const { clock } = this.options;
     this.keeper?.gone(node);
     this.handOver?.gone(node);
-    this.unread.get(node)?.();
-    const timer = clock.setTimeout(() => {
-      this.unread.delete(node);
-      this.heritage.whenSure({ node, epoch });
-    }, HAVE_WITHIN_MS);
-    this.unread.set(node, () => clock.clearTimeout(timer));
-  }
-
-  private has(run: NodeRun, sessions: ReadonlySet<string>): void {
-    this.unread.get(run.node)?.();
-    this.unread.delete(run.node);
-    const before = this.holder.runOf(run.node);
-    if (before && before.epoch < run.epoch) this.heritage.died(before, sessions);
+    this.restarts.anew({ node, epoch });
   }
 }
-
-/** The address by which other nodes reach this one: one that it listens on, or else one that the machine has. */
-function hostOf(listen: Config["listen"]): string {
-  const own = listen.map(({ address }) => address).find((address) => address !== "0.0.0.0" && address !== "::");
-  if (own !== undefined) return own;
-  const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
-  return all.find(({ internal, family }) => !internal && family === "IPv4")?.address ?? "127.0.0.1";
-}
-
-const drainTopic = (node: string): string => `drain-${node}`;

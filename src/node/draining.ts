@@ -1,7 +1,7 @@
 import type { Core } from "../relay/model/core.ts";
 import { endedByText } from "../relay/model/endings.ts";
 import { type Clock, pause } from "../support/clock.ts";
-import type { Cluster } from "./cluster.ts";
+import type { Cluster } from "./cluster-ports.ts";
 
 /* How a relay comes to its end: what runs ends by itself, goes to other nodes, or is ended. */
 

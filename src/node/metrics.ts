@@ -7,7 +7,7 @@ import type { ClockWatch } from "../store/clock-watch.ts";
 import type { Transactions } from "../transaction/layer.ts";
 import type { Transports } from "../transport/layer.ts";
 import type { Usage } from "../usage/usage.ts";
-import type { Cluster } from "./cluster.ts";
+import type { Cluster } from "./cluster-ports.ts";
 import type { Signing } from "./identity.ts";
 import type { Media } from "./media.ts";
 import type { SignInLog } from "./sign-in-log.ts";
