@@ -236,9 +236,10 @@ class ClusterNode implements Cluster {
 
   start({ core, transactions, router }: Relayed, has: readonly string[]): void {
     this.core = core;
-    if (this.keeper) {
+    const { keeper, fence } = this;
+    if (keeper && fence) {
       const { self, members, mutes } = this;
-      const { bus, clock, peerLog } = this.options;
+      const { bus, clock, log, peerLog } = this.options;
       const knows = (message: SipMessage) => router.knows(message);
       const busy = () => (this.takeUp?.busy ?? false) || this.heritage.busy || (this.away?.busy ?? false);
       this.handOver = new HandOver({
@@ -254,7 +255,7 @@ class ClusterNode implements Cluster {
       this.shared?.contacts.uses(this.handOver);
       this.shared?.flows.uses(core, this.handOver, mutes);
       this.away = new GiveAway({
-        ...{ core, clock: this.clock, copies: this.keeper, handOver: this.handOver },
+        ...{ core, clock: this.clock, copies: keeper, handOver: this.handOver },
         given: (session) => this.letGo(session),
         isTaken: async (session) => {
           const answers = await this.whose.ask(() => members.others());
@@ -262,7 +263,7 @@ class ClusterNode implements Cluster {
         },
       });
       this.leaving = new Leaving({
-        ...{ core, clock, away: this.away, fence: this.fence!, keeper: this.keeper, log: this.options.log },
+        ...{ core, clock, log, fence, keeper, away: this.away },
         hasHeirs: () => this.hasHeirs,
         fallSilent: () => {
           this.heart.fallSilent();
@@ -275,7 +276,7 @@ class ClusterNode implements Cluster {
       this.whose.start();
       this.holder.start();
       this.whose.have(has);
-      this.keeper.start(core);
+      keeper.start(core);
     }
     this.direct?.start();
     this.heart.start();
