@@ -1,66 +1,55 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
-import { type Acted, type Action, HttpAppServers } from "../app-servers/app-servers.ts";
+import { HttpAppServers } from "../app-servers/app-servers.ts";
 import { openBus } from "../bus/open.ts";
 import type { Bus } from "../bus/types.ts";
-import type { CallQuery } from "../calls/find.ts";
 import type { CallRecord } from "../calls/record.ts";
 import { startBilling } from "../charging/billing/billing.ts";
-import type { DirectCharges } from "../charging/charges/direct.ts";
 import type { ChargingEvent } from "../charging/events/events.ts";
 import { CaughtUp } from "../charging/journal/caught-up.ts";
 import { openJournal } from "../charging/journal/journal.ts";
-import type { Inspector } from "../chart/actor.ts";
-import type { MemberView } from "../cluster/member-view.ts";
-import type { SharedKeys } from "../cluster/shared-keys.ts";
 import type { Config } from "../config/schema.ts";
 import { appServerAuthenticator } from "../directory/app-server-keys.ts";
 import { createAuthenticator } from "../directory/authenticator.ts";
 import { createDirectory } from "../directory/directory.ts";
-import type { LockOut, WhichLockOuts } from "../directory/guesses.ts";
-import type { ServerState } from "../directory/pool.ts";
 import { linphoneSettings, provisionedUser } from "../directory/provisioning.ts";
 import { Strangers } from "../directory/strangers.ts";
-import type { ApiToken, AppServerKey } from "../directory/types.ts";
 import { contained, failed } from "../relay/model/contained.ts";
 import type { Core } from "../relay/model/core.ts";
-import type { Counters } from "../relay/model/counters.ts";
 import { Router } from "../relay/router.ts";
 import type { SipUri } from "../sip/uri.ts";
 import { openWatchedStore } from "../store/clock-watch.ts";
-import type { Store } from "../store/types.ts";
 import { type Clock, systemClock, within } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { PeerLog } from "../support/peer-log.ts";
 import { type Random, systemRandom } from "../support/random.ts";
 import { sourceKey } from "../support/source.ts";
-import type { RatesElsewhere } from "../support/source-rates.ts";
 import { Traces } from "../trace/traces.ts";
 import { createTransactionLayer } from "../transaction/layer.ts";
 import { createTransportLayer, type Tap } from "../transport/layer.ts";
 import { Resolver } from "../transport/resolve.ts";
 import { type Destination, TRANSPORTS } from "../transport/types.ts";
-import type { SinkStatus } from "../usage/usage.ts";
 import { ActsElsewhere, answerAction, nodesAround, othersOf } from "./acts.ts";
 import { createCore, userLimits } from "./assemble.ts";
-import { ChartCounts, type ChartCountsView } from "./chart-counts.ts";
+import { ChartCounts } from "./chart-counts.ts";
 import { joinCluster } from "./cluster.ts";
 import type { Cluster } from "./cluster-ports.ts";
 import { emptied, endAll, endBlocked, endOne } from "./draining.ts";
 import { Everywhere, livingOthers } from "./everywhere.ts";
 import { HealthChecks } from "./health.ts";
-import { type Published, Signing } from "./identity.ts";
+import { Signing } from "./identity.ts";
 import { together } from "./keepers.ts";
 import { KeptContacts } from "./kept-contacts.ts";
 import { KeptSessions, readKept } from "./kept-sessions.ts";
 import { liveRecords } from "./live-records.ts";
 import { openMedia } from "./media.ts";
-import { type Metrics, metricsOf } from "./metrics.ts";
+import { metricsOf } from "./metrics.ts";
 import { nodeNameIn } from "./node-name.ts";
 import { answerRelay, askRelay } from "./other-relays.ts";
 import { endedOf, endLeft, endOrphans, Heartbeat } from "./recovery.ts";
-import { Registrations, type RegistrationView } from "./registrations.ts";
-import { type SessionView, viewsAfter, viewsOf } from "./session-view.ts";
+import { Registrations } from "./registrations.ts";
+import type { Relay } from "./relay-port.ts";
+import { viewsAfter, viewsOf } from "./session-view.ts";
 import { SessionsBefore } from "./sessions-before.ts";
 import { SignInLog } from "./sign-in-log.ts";
 import { startTelemetry } from "./telemetry.ts";
@@ -71,94 +60,7 @@ import { linesOf, RelayWatch, WatchedRecorder } from "./watch.ts";
 import { WatchAround } from "./watch-around.ts";
 
 export type { Metrics } from "./metrics.ts";
-
-export interface Relay {
-  /** The addresses on which the relay listens, with the ports that it got. */
-  readonly addresses: readonly { readonly transport: string; readonly address: string; readonly port: number }[];
-  readonly counters: Readonly<Counters>;
-  /** Everything that is counted, and the present values. */
-  metrics(): Metrics;
-  sessions(): SessionView[];
-  /** Ends a session by BYE, or cancels it where it rings; false: there is none of that id here. */
-  endSession(id: string): boolean;
-  /** Sessions and calls of all nodes of the cluster. */
-  readonly everywhere: Pick<Everywhere, "sessions" | "endSession" | "calls" | "story">;
-  /** Every app server with its health and its sessions, as this node sees them. */
-  appServers(): readonly ServerState[];
-  readonly store: Store;
-  /** Who inspects the charts' actors. */
-  readonly inspectors: Set<Inspector>;
-  /** What happens in calls, for those who look; and recordings of it. */
-  readonly watch: {
-    watch: RelayWatch["watch"];
-    /** The same at the other nodes of the cluster; undefined: the relay is alone. */
-    around(...asked: Parameters<WatchAround["watch"]>): (() => void) | undefined;
-  };
-  /** Recordings of calls, at all nodes of the cluster. */
-  readonly traces: TracesAround;
-  /** How many actors are in each state, and how often each arrow was taken. */
-  chartCounts(): ChartCountsView;
-  /** Records of requests, those under way included: the newest that fit, oldest first. */
-  calls(query: CallQuery): Promise<CallRecord[]>;
-  /** How the sinks of usage are doing; none: usage is not sent, or not from here. */
-  usage(): Promise<SinkStatus[]>;
-  /** The nodes of the cluster, as this node sees them; none: the relay is alone. */
-  nodes(): MemberView[];
-  /**
-   * Has another node of the cluster drained. Throws where there is none of that name. `onDrain`: another node has this
-   * one drained; undefined: for as long as the configuration says.
-   */
-  drainNode(node: string, withinMs: number | undefined): void;
-  onDrain(drain: (withinMs: number | undefined) => void): void;
-  /**
-   * Logs a rejected promise that nobody awaited and that belongs to no known session, and counts it among `crashed`.
-   */
-  failed(error: unknown): void;
-  /**
-   * Which users and sources have to wait after failed sign-ins. `liftLockOuts` lifts lock-outs and returns how many;
-   * `source` may be any address of the source.
-   */
-  lockOuts(): LockOut[];
-  /** Which devices of users have registered, of one user or of all; and removes those of one, and returns how many. */
-  registrations(user?: string): RegistrationView[];
-  unregister(user: string): number;
-  liftLockOuts(which: WhichLockOuts): number;
-  /** What charges outside of sessions' dialogs need (M17): the charging management, and app servers' keys. */
-  readonly charging: {
-    readonly direct: DirectCharges;
-    appServerKey(id: string): AppServerKey | undefined;
-    /** A token of the API, with which an app server may sign in. */
-    token?(name: string): ApiToken | undefined;
-    /** What other nodes take of the same app servers' reports; undefined: there are no other nodes. */
-    ratesElsewhere?(perSecond: number): RatesElsewhere | undefined;
-    /** Where other nodes hear of the app servers' Idempotency-Keys. */
-    readonly keysElsewhere?: SharedKeys | undefined;
-  };
-  /**
-   * Does what an app server that speaks HTTP asks for in one of its sessions, at whichever node that is. Never rejects.
-   */
-  act(appServer: string, session: string, action: Action): Promise<Acted>;
-  /** The settings of a softphone, by the token of its QR code; undefined: it is no token, or too old. */
-  provision(token: string): string | undefined;
-  /** A token of the API; undefined: there is none of that name. */
-  token(name: string): ApiToken | undefined;
-  /** The public key, with which app servers check the relay's signature (M10); undefined: the relay does not sign. */
-  readonly identity: Published | undefined;
-  /**
-   * Has `fn` called when no session is left and nothing is closed yet. Servers that use the relay are closed here.
-   */
-  onClosing(fn: () => Promise<void>): void;
-  /**
-   * Reads the directory and the certificates again. With a configuration, its services, app servers, tariffs, taxes,
-   * settlement, rules and domains hold from now on.
-   */
-  reload(config?: Config): Promise<void>;
-  /**
-   * Takes no new sessions, lets those that run end by themselves for `drainMs`, ends the rest with BYE, and resolves
-   * when everything is on record and billed.
-   */
-  close(options: { drainMs: number }): Promise<void>;
-}
+export type { Relay } from "./relay-port.ts";
 
 /** Starts a relay by its configuration. Rejects when an address is taken or the data folder cannot be used. */
 export async function startRelay(options: {
