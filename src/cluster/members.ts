@@ -254,7 +254,7 @@ export class Members {
       const deaths = this.safety.confirmedIn(member, wasUp ? now : undefined);
       if (deaths > 0) this.listener.calledDead?.(beat, deaths);
     }
-    if (wasUp !== (state === "up")) this.safety.count();
+    if (isAnew || wasUp !== (state === "up")) this.safety.count();
     else if (this.witness) this.safety.reckon();
     if (this.witnessed && now < this.safeUntil) this.listener.safe?.();
     if (before && isAnew) {

@@ -183,6 +183,13 @@ describe("the nodes of a cluster (P3)", () => {
     expect(members.safeUntil).toBe(Number.POSITIVE_INFINITY);
   });
 
+  it("cannot call this node dead where all that is heard of their new run is that it leaves", () => {
+    pass(200, SELF.node, "node01");
+    expect(members.safeUntil).toBeLessThan(Number.POSITIVE_INFINITY);
+    members.heard(writeBeat(beatOf("node01", { epoch: 2, state: "leaving" })));
+    expect([states(), members.safeUntil]).toEqual([{ node00: "up", node01: "left" }, Number.POSITIVE_INFINITY]);
+  });
+
   it("know that they are cut off before others call them dead", () => {
     expect(CUT_OFF_MS).toBeLessThan(DEAD_MS);
     pass(100, SELF.node);
