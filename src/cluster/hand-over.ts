@@ -17,7 +17,10 @@ import {
   writeHanded,
   writeShort,
 } from "./handed.ts";
+import { firstNumber, OwnFlows } from "./own-flows.ts";
+import { remember } from "./remember.ts";
 import { RemoteFlow } from "./remote-flow.ts";
+import { RemoteFlows } from "./remote-flows.ts";
 
 /**
  * A question without an answer of all nodes is put again after so long, since one of them may just have died; then
@@ -38,9 +41,6 @@ const UNSETTLED_MS = 1_000;
 const MAX_ASKED = 5_000;
 /** How many dialogs are remembered with the node that has them. */
 const MAX_HOMES = 50_000;
-/** How many flows of datagrams are remembered, so that answers can come back. Connections are until they end. */
-const MAX_FLOWS = 50_000;
-
 /** A request whose node is looked for. */
 interface Asked {
   readonly number: number;
@@ -71,7 +71,6 @@ export class HandOver implements OthersPort {
   private readonly others: () => readonly string[];
   private readonly mutes: () => boolean;
   private readonly sendLater: (bytes: number, send: () => void) => void;
-  private readonly contactFor: (flow: Flow) => string;
   private readonly here: {
     readonly user: TransportUser;
     knows(message: SipMessage): boolean;
@@ -83,13 +82,9 @@ export class HandOver implements OthersPort {
   private readonly askedKeys = new Set<string>();
   /** By the tag in their dialog: which node has a session. */
   private readonly homes = new Map<string, string>();
-  /** The flows of peers that other nodes know by number. */
-  private readonly flows = new Map<number, Flow>();
-  private readonly numbers = new Map<Flow, number>();
-  /** Which nodes have been handed something that came by a connection, or send by a flow of datagrams. */
-  private readonly users = new Map<Flow | string, Set<string>>();
-  /** Flows of other nodes, by node, epoch and number. */
-  private readonly remote = new Map<string, RemoteFlow>();
+  /** The flows of this node's peers, and those of other nodes' peers. */
+  private readonly own: OwnFlows;
+  private readonly remote: RemoteFlows;
   private deafen: (() => void)[] = [];
   /** Until when sessions of a node that is gone may be on their way to another. */
   private unsettledUntil = 0;
@@ -120,15 +115,18 @@ export class HandOver implements OthersPort {
     const { self, bus, clock, peerLog, others, mutes, contactFor, here } = options;
     this.sendLater = options.sendLater ?? (() => {});
     this.self = self;
-    // So no number is of use in the run after this one: what is late for a flow does not go out by another.
-    this.number = (self.epoch % 100_000) * 1e9;
+    this.number = firstNumber(self);
     this.bus = bus;
     this.clock = clock;
     this.peerLog = peerLog;
     this.others = others;
     this.mutes = mutes;
-    this.contactFor = contactFor;
     this.here = here;
+    this.own = new OwnFlows({ self, others, contactFor });
+    this.remote = new RemoteFlows({
+      send: (to, bytes) => this.sendBack(to, bytes),
+      failed: (flow, why) => here.user.flowFailed(flow, why),
+    });
   }
 
   start(): void {
@@ -185,27 +183,24 @@ export class HandOver implements OthersPort {
   }
 
   response(response: SipResponse, flow: Flow): void {
-    for (const node of this.users.get(placeOf(flow)) ?? [])
+    for (const node of this.own.usersOf(flow))
       this.tell(handedTopic(node), writeHanded({ ...this.self, number: 0 }, "tell", this.factsOf(flow), response));
   }
 
   /** A connection to this node is gone. */
   flowFailed(flow: Flow): void {
-    const number = this.numbers.get(flow);
-    if (number === undefined) return;
-    this.numbers.delete(flow);
-    this.flows.delete(number);
-    for (const node of this.users.get(flow) ?? [])
-      this.tell(handedTopic(node), writeShort({ ...this.self, number }, "closed"));
-    this.users.delete(flow);
+    const ended = this.own.ended(flow);
+    if (!ended) return;
+    const { number, users } = ended;
+    for (const node of users) this.tell(handedTopic(node), writeShort({ ...this.self, number }, "closed"));
   }
 
   /** A node is gone, and so are its sockets. */
   gone(node: string): void {
     this.unsettledUntil = this.clock.monotonic() + UNSETTLED_MS;
     for (const [tag, home] of this.homes) if (home === node) this.homes.delete(tag);
-    for (const nodes of this.users.values()) nodes.delete(node);
-    for (const [key, flow] of this.remote) if (flow.by.node === node) this.closed(key, flow, "its node is gone");
+    this.own.gone(node);
+    this.remote.gone(node);
     // Its sessions will be elsewhere in a moment: what looks for them need not wait as long as before.
     for (const asked of this.asked.values()) {
       this.clock.clearTimeout(asked.timer);
@@ -281,11 +276,8 @@ export class HandOver implements OthersPort {
     if (handed.node === this.self.node) return;
     if (handed.kind === "ask" || handed.kind === "tell") this.take(handed);
     else if (handed.kind === "back") this.back(handed.number, handed.bytes);
-    else if (handed.kind === "closed") {
-      const key = keyOf(handed, handed.number);
-      const flow = this.remote.get(key);
-      if (flow) this.closed(key, flow, "closed at the node that has its socket");
-    } else this.answered(handed.node, handed.number, handed.kind === "yes");
+    else if (handed.kind === "closed") this.remote.closed(handed, handed.number);
+    else this.answered(handed.node, handed.number, handed.kind === "yes");
   }
 
   private take(handed: Extract<Handed, { kind: "ask" | "tell" }>): void {
@@ -308,7 +300,7 @@ export class HandOver implements OthersPort {
       this.forget(asked);
       this.stats.handed++;
       if (tag !== "") remember(this.homes, tag, node, MAX_HOMES);
-      if (flow.reliable) this.usedBy(flow, node);
+      if (flow.reliable) this.own.usedBy(flow, node);
       return;
     }
     const wasHome = this.homes.get(tag) === node;
@@ -319,66 +311,28 @@ export class HandOver implements OthersPort {
     this.ask(asked);
   }
 
-  private usedBy(flow: Flow, node: string): void {
-    flow.proven = true;
-    const place = placeOf(flow);
-    const nodes = this.users.get(place);
-    if (nodes) nodes.add(node);
-    else if (flow.reliable) this.users.set(flow, new Set([node]));
-    else remember(this.users, place, new Set([node]), MAX_FLOWS);
-  }
-
   /** Sends what another node has for one of our flows. */
   private back(number: number, bytes: Buffer): void {
-    this.flows.get(number)?.send(bytes); // the transport knows whether it may be sent now
+    this.own.of(number)?.send(bytes); // the transport knows whether it may be sent now
+  }
+
+  /** Has another node send that by one of its flows. */
+  private sendBack(to: RemoteFlow, bytes: Buffer): void {
+    const send = () => {
+      if (to.open) this.tell(handedTopic(to.by.node), writeBack({ ...this.self, number: to.number }, bytes));
+    };
+    if (!this.mutes()) send();
+    else if (to.reliable) this.sendLater(bytes.length, send);
   }
 
   /** The way to a peer whose socket another node has. */
   flowOf(by: NodeRun, facts: FlowFacts): RemoteFlow {
-    const key = keyOf(by, facts.number);
-    const known = this.remote.get(key);
-    if (known) return known;
-    const flow = new RemoteFlow(by, facts, (to, bytes) => {
-      const send = () => {
-        if (to.open) this.tell(handedTopic(to.by.node), writeBack({ ...this.self, number: to.number }, bytes));
-      };
-      if (!this.mutes()) send();
-      else if (to.reliable) this.sendLater(bytes.length, send);
-    });
-    // Nobody need hear of the end of a flow of datagrams; and these are many.
-    if (flow.reliable) remember(this.remote, key, flow, MAX_FLOWS);
-    return flow;
-  }
-
-  private closed(key: string, flow: RemoteFlow, why: string): void {
-    this.remote.delete(key);
-    flow.open = false;
-    this.here.user.flowFailed(flow, why);
+    return this.remote.flowOf(by, facts);
   }
 
   /** A flow as other nodes know it. `isGiven`: other nodes use it from now on. */
   factsOf(flow: Flow, isGiven = false): FlowFacts {
-    let number = this.numbers.get(flow);
-    if (number === undefined) {
-      number = ++this.number;
-      this.numbers.set(flow, number);
-      this.flows.set(number, flow);
-      if (!flow.reliable) this.forgetDatagrams();
-    }
-    if (isGiven) for (const node of this.others()) this.usedBy(flow, node);
-    const { transport, reliable, secure, remoteAddress, remotePort, cameTo = "" } = flow;
-    return { number, transport, reliable, secure, remoteAddress, remotePort, cameTo, contact: this.contactFor(flow) };
-  }
-
-  /** Keeps the flows of datagrams within their bound. */
-  private forgetDatagrams(): void {
-    if (this.flows.size <= MAX_FLOWS) return;
-    for (const [number, flow] of this.flows) {
-      if (flow.reliable) continue;
-      this.flows.delete(number);
-      this.numbers.delete(flow);
-      return;
-    }
+    return this.own.factsOf(flow, isGiven);
   }
 
   private tell(topic: string, text: string): void {
@@ -395,15 +349,3 @@ function keyOfRequest({ method, via }: SipRequest, flow: Flow): string {
 
 const busyResponse = (request: SipRequest): SipResponse =>
   responseTo(request, 503, undefined, undefined, [["Retry-After", "2"]]);
-
-/** A flow of datagrams is made anew for each that comes, and is the same all the time. */
-const placeOf = (flow: Flow): Flow | string => (flow.reliable ? flow : flow.id);
-
-const keyOf = ({ node, epoch }: NodeRun, number: number): string => `${node} ${epoch} ${number}`;
-
-/** Adds to a map; the oldest entry makes room. */
-function remember<K, V>(map: Map<K, V>, key: K, value: V, most: number): void {
-  map.delete(key);
-  if (map.size >= most) map.delete(map.keys().next().value!);
-  map.set(key, value);
-}
