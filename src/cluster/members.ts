@@ -11,8 +11,6 @@ import type { Place } from "./placing.ts";
 import { Safety } from "./safety.ts";
 import type { Witness } from "./witness.ts";
 
-export { DEAD_MS };
-
 /** How many nodes are known at most, so that nobody who may publish can fill the memory. */
 const MAX_MEMBERS = 256;
 

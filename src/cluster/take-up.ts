@@ -11,7 +11,7 @@ import type { Logger } from "../support/log.ts";
 import type { Flow } from "../transport/types.ts";
 import type { NodeRun } from "./beat.ts";
 import type { Copy, Legacy } from "./holder.ts";
-import { DEAD_MS } from "./members.ts";
+import { DEAD_MS } from "./patience.ts";
 
 /** How many sessions are taken up in one turn of the event loop, and for how long; then it does other things. */
 const SLICE = 50;
