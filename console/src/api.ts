@@ -1,4 +1,4 @@
-import { signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 
 /*
  * The relay's HTTP API. The token is in this window's sessionStorage and goes with each request as a header: nothing
@@ -15,8 +15,16 @@ export type Right = "see" | "see-money" | "bill" | "operate" | "administer";
 
 /** Who looks; undefined: not known yet; null: nobody, a token is needed. */
 export const me = signal<Me | null | undefined>(undefined);
-/** Why the relay does not answer; "": it does. */
-export const trouble = signal("");
+/** Why the relay took a token away from whoever had signed in; "": it did not. */
+export const signedOutBy = signal("");
+
+const isAway = signal(false);
+const deaf = signal("");
+const AWAY = "The relay does not answer. This page asks again by itself.";
+/** What is wrong between this page and the relay; "": nothing. */
+export const trouble = computed(() => (isAway.value ? AWAY : deaf.value));
+/** Goes up when the relay answers again after it did not: what was not heard then is asked for anew. */
+export const returns = signal(0);
 
 const KEY = "tollgate.token";
 let token = sessionStorage.getItem(KEY) ?? "";
@@ -37,14 +45,20 @@ export class ApiError extends Error {
 export async function signIn(given: string): Promise<void> {
   token = given.trim();
   sessionStorage.setItem(KEY, token);
+  signedOutBy.value = "";
   await askWho();
 }
 
 export function signOut(): void {
-  token = "";
-  sessionStorage.removeItem(KEY);
+  forget();
+  signedOutBy.value = "";
   me.value = null;
   void askWho().catch(() => {});
+}
+
+function forget(): void {
+  token = "";
+  sessionStorage.removeItem(KEY);
 }
 
 export const hasToken = (): boolean => token !== "";
@@ -53,15 +67,17 @@ export async function askWho(): Promise<void> {
   try {
     me.value = await get<Me>("me");
   } catch (error) {
+    // A relay that does not answer has refused nobody.
+    if (error instanceof ApiError && error.status === 0) throw error;
     me.value = null;
-    if (error instanceof ApiError && error.status === 401 && token !== "") {
-      token = "";
-      sessionStorage.removeItem(KEY);
-      throw new ApiError(401, "The relay does not know this token, or its time is over.");
-    }
     if (!(error instanceof ApiError && error.status === 401)) throw error;
+    if (token === "") return;
+    forget();
+    throw new ApiError(401, UNKNOWN_TOKEN);
   }
 }
+
+const UNKNOWN_TOKEN = "The relay does not know this token, or its time is over.";
 
 type Query = Readonly<Record<string, string | number | undefined>>;
 
@@ -81,15 +97,33 @@ async function ask(path: string, init: RequestInit, query?: Query): Promise<Resp
   try {
     response = await fetch(urlOf(path, query), { ...init, credentials: "omit", cache: "no-store" });
   } catch {
-    trouble.value = "The relay does not answer. This page asks again by itself.";
-    throw new ApiError(0, trouble.value);
+    if (!init.signal?.aborted) lookOut();
+    throw new ApiError(0, AWAY);
   }
-  trouble.value = "";
+  if (isAway.value) {
+    isAway.value = false;
+    returns.value++;
+  }
   if (response.ok) return response;
   const problem = (await response.json().catch(() => ({}))) as { title?: string; detail?: string };
   const text = problem.detail ?? problem.title ?? `The relay answered ${response.status}`;
-  if (response.status === 401 && path !== "me") me.value = null;
+  if (response.status === 401 && path !== "me") {
+    if (token !== "") signedOutBy.value = UNKNOWN_TOKEN;
+    forget();
+    me.value = null;
+  }
   throw new ApiError(response.status, text);
+}
+
+/** Asks until the relay answers: whatever page is open, and also if nothing on it asks by itself. */
+function lookOut(): void {
+  if (isAway.value) return;
+  isAway.value = true;
+  const again = () => {
+    if (isAway.value) void get("me").catch(() => {});
+    if (isAway.value) setTimeout(again, AGAIN_MS);
+  };
+  setTimeout(again, AGAIN_MS);
 }
 
 export async function get<T>(path: string, query?: Query): Promise<T> {
@@ -131,6 +165,7 @@ export function listen(path: string, query: Query, heard: (event: ServerEvent) =
       { headers: headers({ Accept: "text/event-stream", ...more }), signal: stop.signal },
       query,
     );
+    deaf.value = "";
     if (lastId === "") began();
     const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
     const parser = new EventParser((id, event, data) => {
@@ -148,12 +183,15 @@ export function listen(path: string, query: Query, heard: (event: ServerEvent) =
       await once().catch((error: unknown) => {
         if (!(error instanceof ApiError && error.status > 0)) return;
         lastId = "";
-        trouble.value = `Nothing is heard live: ${error.message}`;
+        deaf.value = `Nothing is heard live: ${error.message}`;
       });
       if (!stop.signal.aborted) await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
     }
   })();
-  return () => stop.abort();
+  return () => {
+    stop.abort();
+    deaf.value = "";
+  };
 }
 
 /** Cuts a text/event-stream into its events (HTML standard, section 9.2). */

@@ -1,7 +1,7 @@
 import { useSignal } from "@preact/signals";
 import { type ComponentType, render } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import { askWho, hasToken, me, signIn, signOut, trouble } from "./api.ts";
+import { type ApiError, askWho, hasToken, me, returns, signedOutBy, signIn, signOut, trouble } from "./api.ts";
 import { address, route } from "./router.ts";
 import { Notice, textOf } from "./ui.tsx";
 
@@ -24,13 +24,16 @@ function App() {
   const { page, id } = route.value;
   const main = useRef<HTMLElement>(null);
   const isFirst = useRef(true);
-  const now = page in PAGES ? page : "calls";
+  const now = Object.hasOwn(PAGES, page) ? page : "calls";
   useEffect(() => {
     document.title = `${id ? `${id} · ` : ""}${PAGES[now]!.name} · Tollgate`;
     // Whoever moves by keyboard or listens begins where the new page begins.
     if (!isFirst.current) main.current?.focus();
     isFirst.current = false;
   }, [now, id]);
+  useEffect(() => {
+    if (returns.value > 0 && me.value === undefined) void askWho().catch(() => {});
+  }, [returns.value]);
   return (
     <>
       <header class="top">
@@ -78,6 +81,7 @@ function Page({ page }: { readonly page: string }) {
   const round = useSignal(0);
   const failed = useSignal("");
   useEffect(() => {
+    failed.value = "";
     if (loaded.has(page)) return;
     PAGES[page]!.load().then(
       ({ default: component }) => {
@@ -88,12 +92,13 @@ function Page({ page }: { readonly page: string }) {
         failed.value = textOf(error);
       },
     );
-  }, [page]);
+  }, [page, returns.value]);
   void round.value;
   if (me.value === null && page !== "charts") return <SignIn />;
   const Component = loaded.get(page);
   if (failed.value) return <Notice bad>This page was not loaded: {failed.value}. Load it anew.</Notice>;
-  return Component && me.value !== undefined ? <Component /> : null;
+  if (me.value === undefined) return <p class="empty">The relay is asked who you are.</p>;
+  return Component ? <Component /> : null;
 }
 
 function Who() {
@@ -127,7 +132,17 @@ function SignIn() {
     event.preventDefault();
     try {
       await signIn(text.value);
-      failed.value = me.value ? "" : "The relay does not know this token, or its time is over.";
+      failed.value = "";
+    } catch (error) {
+      failed.value = textOf(error);
+    }
+  };
+  /** On the relay's own machine calls may be seen without one. */
+  const goWithout = async () => {
+    try {
+      await askWho();
+      failed.value = me.value === null ? "This relay shows nothing but the charts to whoever has no token." : "";
+      signedOutBy.value = "";
     } catch (error) {
       failed.value = textOf(error);
     }
@@ -151,10 +166,13 @@ function SignIn() {
           }}
         />
       </label>
-      {failed.value && <Notice bad>{failed.value}</Notice>}
-      <p>
+      {(failed.value || signedOutBy.value) && <Notice bad>{failed.value || signedOutBy.value}</Notice>}
+      <p class="bar">
         <button type="submit" class="main">
           Sign in
+        </button>
+        <button type="button" onClick={goWithout}>
+          Go on without a token
         </button>
       </p>
     </form>
@@ -173,6 +191,8 @@ async function begin(): Promise<void> {
 }
 
 render(<App />, document.getElementById("app")!);
-void begin().catch(() => {
+void begin().catch(({ status, message }: ApiError) => {
+  if (status === 0) return;
+  signedOutBy.value = message;
   me.value ??= null;
 });

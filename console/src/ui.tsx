@@ -1,7 +1,7 @@
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import { ApiError, get, may, type Right } from "./api.ts";
+import { ApiError, get, may, type Right, returns } from "./api.ts";
 
 /** What went wrong, as text. */
 export const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
@@ -17,31 +17,33 @@ export function Notice({ children, bad = false }: { readonly children: Component
 
 /**
  * What the relay says at `path`, asked for again every `everyMs` while the page is in front. Returns a function that
- * asks at once, too.
+ * asks at once, too. `data`: the answer to this very question; `last`: while there is none, that to another filter.
  */
 export function useAsked<T>(
   path: string | undefined,
   query: Readonly<Record<string, string | number | undefined>> = {},
   everyMs = 0,
 ) {
-  const data = useSignal<T | undefined>(undefined);
-  const error = useSignal("");
+  const said = useSignal<{ readonly of: string; readonly path: string; readonly data: T } | undefined>(undefined);
+  const refused = useSignal({ of: "", text: "" });
   const round = useSignal(0);
-  const key = `${path} ${JSON.stringify(query)} ${round.value}`;
+  const of = `${path} ${JSON.stringify(query)}`;
   useEffect(() => {
     if (path === undefined) return;
     let over = false;
     let timer: ReturnType<typeof setTimeout> | undefined;
+    let isFirst = true;
     const ask = async () => {
-      if (!document.hidden) {
+      if (isFirst || !document.hidden) {
+        isFirst = false;
         try {
-          const said = await get<T>(path, query);
+          const data = await get<T>(path, query);
           if (over) return;
-          data.value = said;
-          error.value = "";
+          said.value = { of, path, data };
+          refused.value = { of: "", text: "" };
         } catch (fault) {
           if (over) return;
-          error.value = textOf(fault);
+          refused.value = { of, text: textOf(fault) };
           if (fault instanceof ApiError && (fault.status === 403 || fault.status === 404)) return;
         }
       }
@@ -52,10 +54,12 @@ export function useAsked<T>(
       over = true;
       clearTimeout(timer);
     };
-  }, [key]);
+  }, [of, round.value, returns.value]);
+  const { value } = said;
   return {
-    data: data.value,
-    error: error.value,
+    data: value?.of === of ? value.data : undefined,
+    last: value?.path === path ? value?.data : undefined,
+    error: refused.value.of === of ? refused.value.text : "",
     again: () => {
       round.value++;
     },
@@ -80,6 +84,7 @@ export function Act(props: {
   if (!may(right)) return null;
   const text = asks.value && sure ? sure : children;
   const go = async () => {
+    if (busy.value) return;
     if (sure && !asks.value) {
       asks.value = true;
       return;
@@ -101,7 +106,7 @@ export function Act(props: {
         type="button"
         class={asks.value ? "danger" : kind}
         aria-label={about && `${text}: ${about}`}
-        disabled={busy.value}
+        aria-disabled={busy.value} // a button that is disabled would lose the focus
         onClick={go}
       >
         {text}
@@ -131,25 +136,29 @@ export interface Column<T> {
   readonly number?: boolean;
 }
 
-/** A table of any number of rows, of which only those in sight are in the page. */
+/** A table of any number of rows, of which only those in sight are in the page. No `rows`: they are not known yet. */
 export function Rows<T>(props: {
-  readonly rows: readonly T[];
+  readonly rows: readonly T[] | undefined;
+  /** Why the relay does not say them. */
+  readonly error?: string;
   readonly columns: readonly Column<T>[];
   readonly idOf: (row: T) => string;
   readonly caption: string;
   readonly empty: string;
   readonly tall?: boolean;
 }) {
-  const { rows, columns, idOf, caption, empty, tall = false } = props;
+  const { rows, error = "", columns, idOf, caption, empty, tall = false } = props;
   const top = useSignal(0);
   const box = useRef<HTMLDivElement>(null);
+  if (error !== "" && !rows?.length) return <Notice bad>{error}</Notice>;
+  if (!rows) return <p class="empty">The relay is asked.</p>;
   if (rows.length === 0) return <p class="empty">{empty}</p>;
   const isVirtual = rows.length > 100;
   const first = isVirtual ? Math.max(0, Math.floor(top.value / ROW) - 10) : 0;
   const last = isVirtual
     ? Math.min(rows.length, first + Math.ceil((box.current?.clientHeight ?? 700) / ROW) + 20)
     : rows.length;
-  return (
+  const table = (
     <div
       class={tall ? "rows tall" : "rows"}
       ref={box}
@@ -180,7 +189,7 @@ export function Rows<T>(props: {
           {rows.slice(first, last).map((row, i) => (
             <tr key={idOf(row)} aria-rowindex={first + i + 2}>
               {columns.map(({ name, cell, number }) => (
-                <td key={name} class={number ? "number" : undefined} data-name={name}>
+                <td key={name} class={number ? "number" : undefined}>
                   {cell(row)}
                 </td>
               ))}
@@ -194,6 +203,13 @@ export function Rows<T>(props: {
         </tbody>
       </table>
     </div>
+  );
+  if (error === "") return table;
+  return (
+    <>
+      <Notice bad>{error}</Notice>
+      {table}
+    </>
   );
 }
 

@@ -1,7 +1,7 @@
 import charts from "charts:all";
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { get, listen, send } from "../api.ts";
+import { get, listen, returns, send } from "../api.ts";
 import {
   actorsAt,
   type CallDetail,
@@ -26,7 +26,9 @@ export default function Call() {
   const { details, items, error, isLive, lack } = useCall(id);
   const asked = route.value.query.get("at");
   const position = asked === null ? items.length : Math.max(0, Math.min(items.length, Number(asked) || 0));
-  const go = (to: number) => setQuery({ at: to >= items.length ? undefined : String(Math.max(0, to)) });
+  // At the end without `at`, the page follows a call that runs; with it, it stays where it is.
+  const stopAt = (to: number) => setQuery({ at: String(Math.max(0, to)) });
+  const go = (to: number) => (to >= items.length ? setQuery({ at: undefined }) : stopAt(to));
   if (error) return <Missing id={id} error={error} />;
   const [first] = details;
   if (!first)
@@ -44,7 +46,15 @@ export default function Call() {
     <>
       <Head call={first} all={details} isLive={isLive} />
       {lack && <Notice>{lack}</Notice>}
-      <TimeLine items={items} position={position} go={go} start={start} isLive={isLive} />
+      <TimeLine
+        items={items}
+        position={position}
+        go={go}
+        stop={() => stopAt(position)}
+        start={start}
+        isLive={isLive}
+        follows={isLive && asked === null}
+      />
       <p class="hidden" role="status" aria-live="polite">
         {present ? wordsOf(present) : ""}
       </p>
@@ -67,17 +77,17 @@ export default function Call() {
               />
             );
           })}
+          {actors.length > MOST_ACTORS && <p>{actors.length - MOST_ACTORS} more are in the table.</p>}
           <ActorTable actors={actors} />
         </Following>
-        <Ladder items={items} lanes={lanesOf(items)} position={position} go={go} start={start} />
+        <Ladder items={items} lanes={lanesOf(items)} position={position} go={stopAt} start={start} />
         <section class="money" aria-label="Bill">
           <h2>Bill</h2>
           <Charges items={items.slice(0, position)} start={start} />
-          {position === items.length ? (
-            <BillTable lines={details.flatMap(({ charges = [] }) => charges)} />
-          ) : (
-            <p class="empty">The bill's lines are shown at the end of the time line.</p>
-          )}
+          <BillTable
+            lines={details.flatMap(({ charges = [] }) => charges)}
+            moment={position === items.length ? undefined : (present?.at ?? 0)}
+          />
         </section>
       </div>
     </>
@@ -130,6 +140,11 @@ function useCall(id: string): {
   const items = useSignal<readonly Item[]>([]);
   const error = useSignal("");
   const isLive = useSignal(false);
+  const round = useSignal(0);
+  // A call that could not be read is read when the relay answers again.
+  useEffect(() => {
+    if (error.value !== "") round.value++;
+  }, [returns.value]);
   useEffect(() => {
     let over = false;
     let stop = () => {};
@@ -175,6 +190,8 @@ function useCall(id: string): {
         "events",
         { callId: calls.find(({ running }) => running)!.callId, full: 1 },
         ({ event, data }) => {
+          // What happened meanwhile was not heard; perhaps the call is over.
+          if (event === "gap") void finish(false);
           const item = itemIn(event, data);
           if (!item) return;
           heard.push(item);
@@ -221,7 +238,7 @@ function useCall(id: string): {
       stop();
       for (const timer of timers) clearTimeout(timer);
     };
-  }, [id]);
+  }, [id, round.value]);
   return { details: details.value, items: items.value, error: error.value, isLive: isLive.value, lack: lack.value };
 }
 
@@ -330,33 +347,32 @@ function TimeLine(props: {
   readonly items: readonly Item[];
   readonly position: number;
   readonly go: (position: number) => void;
+  readonly stop: () => void;
   readonly start: number;
   readonly isLive: boolean;
+  /** It moves on with the call. */
+  readonly follows: boolean;
 }) {
-  const { items, position, go, start, isLive } = props;
+  const { items, position, go, stop, start, isLive, follows } = props;
   const isAtEnd = position >= items.length;
   const present = items[position - 1];
   const words = present ? wordsOf(present) : "before the first message";
   return (
     <div class="timeline" role="group" aria-label="Time line">
       <div class="steps">
-        <button type="button" onClick={() => go(0)} disabled={position === 0} aria-label="To the beginning">
-          |◀
-        </button>
-        <button type="button" onClick={() => go(position - 1)} disabled={position === 0} aria-label="One step back">
-          ◀
-        </button>
-        <button type="button" onClick={() => go(position + 1)} disabled={isAtEnd} aria-label="One step on">
-          ▶
-        </button>
-        <button
-          type="button"
-          onClick={() => go(items.length)}
-          disabled={isAtEnd}
-          aria-label={isLive ? "Follow the call" : "To the end"}
-        >
-          ▶|
-        </button>
+        <Step name="To the beginning" sign="|◀" act={() => go(0)} isOff={position === 0} />
+        <Step name="One step back" sign="◀" act={() => go(position - 1)} isOff={position === 0} />
+        <Step name="One step on" sign="▶" act={() => go(position + 1)} isOff={isAtEnd} />
+        {follows ? (
+          <Step name="Stop here" sign="■" act={stop} isOff={false} />
+        ) : (
+          <Step
+            name={isLive ? "Follow the call" : "To the end"}
+            sign="▶|"
+            act={() => go(items.length)}
+            isOff={isAtEnd && !isLive}
+          />
+        )}
       </div>
       <div class="track">
         <input
@@ -376,9 +392,24 @@ function TimeLine(props: {
       </div>
       <output>
         <b>{present ? `${after(present.at - start)} s` : "0"}</b> {words}
-        <span class="of">{isLive && isAtEnd ? "● live" : `${position} of ${items.length}`}</span>
+        <span class="of">{follows ? "● live" : `${position} of ${items.length}`}</span>
       </output>
     </div>
+  );
+}
+
+/** A button that keeps the focus when it has nothing more to do: whoever steps by keyboard stays where they are. */
+function Step(props: {
+  readonly name: string;
+  readonly sign: string;
+  readonly act: () => void;
+  readonly isOff: boolean;
+}) {
+  const { name, sign, act, isOff } = props;
+  return (
+    <button type="button" aria-label={name} title={name} aria-disabled={isOff} onClick={() => !isOff && act()}>
+      {sign}
+    </button>
   );
 }
 
@@ -386,28 +417,30 @@ function ActorTable({ actors }: { readonly actors: ReturnType<typeof actorsAt> }
   return (
     <details class="twin">
       <summary>The charts as a table</summary>
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Chart</th>
-            <th scope="col">Actor</th>
-            <th scope="col">Present state</th>
-            <th scope="col">Last transition</th>
-          </tr>
-        </thead>
-        <tbody>
-          {actors.map(({ chart, actor, state, last }) => (
-            <tr key={`${chart} ${actor}`}>
-              <td>{chart}</td>
-              <td>
-                <code>{actor}</code>
-              </td>
-              <td>{state}</td>
-              <td>{last ? `${last.event || "at once"}, from ${last.from}` : ""}</td>
+      <div class="scroll" tabIndex={0} role="region" aria-label="Charts of this call as a table">
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">Chart</th>
+              <th scope="col">Actor</th>
+              <th scope="col">Present state</th>
+              <th scope="col">Last transition</th>
             </tr>
-          ))}
-        </tbody>
-      </table>
+          </thead>
+          <tbody>
+            {actors.map(({ chart, actor, state, last }) => (
+              <tr key={`${chart} ${actor}`}>
+                <td>{chart}</td>
+                <td>
+                  <code>{actor}</code>
+                </td>
+                <td>{state}</td>
+                <td>{last ? `${last.event || "at once"}, from ${last.from}` : ""}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
     </details>
   );
 }

@@ -91,7 +91,7 @@ function OnRecord() {
   const asked = Object.fromEntries(
     ["user", "callId", "since", "failed", "strangers"].map((name) => [name, query.get(name) ?? ""]),
   );
-  const { data, error } = useAsked<{ calls: readonly CallRow[]; next?: string; missing?: readonly string[] }>(
+  const { last: data, error } = useAsked<{ calls: readonly CallRow[]; next?: string; missing?: readonly string[] }>(
     "calls",
     { ...asked, most: 200 },
     EVERY_MS,
@@ -127,20 +127,22 @@ function OnRecord() {
   };
   return (
     <>
-      {(error || failed.value) && <Notice bad>{error || failed.value}</Notice>}
       <Missing nodes={data?.missing} what="Calls that run there are not listed." />
       <p class="sum" role="status">
-        {data
-          ? `${count(all.length)} ${all.length === 1 ? "call" : "calls"}${next ? ", and older ones" : ""}`
-          : "The relay is asked."}
+        {data ? `${count(all.length)} ${all.length === 1 ? "call" : "calls"}${next ? ", and older ones" : ""}` : ""}
       </p>
       <Rows
         tall
-        rows={all}
+        rows={data && all}
+        error={error || failed.value}
         columns={COLUMNS}
         idOf={({ id }) => id}
         caption="Calls on record"
-        empty="No call is on record for this. Place one on the page Try it."
+        empty={
+          next
+            ? "None of the calls that were looked through. There are older ones."
+            : "No call is on record for this. Place one on the page Try it."
+        }
       />
       {next && (
         <p>
@@ -218,18 +220,18 @@ function Standing() {
     });
   return (
     <>
-      {error && <Notice bad>{error}</Notice>}
       <Missing nodes={data?.missing} what="The sessions there are not listed." />
       <p class="sum" role="status">
-        {data ? `${count(rows.length)} of ${count(data.sessions.length)} standing` : "The relay is asked."}
+        {data ? `${count(rows.length)} of ${count(data.sessions.length)} standing` : ""}
       </p>
       <Rows
         tall
-        rows={rows}
+        rows={data && rows}
+        error={error}
         columns={columns}
         idOf={({ id }) => id}
         caption="Sessions that stand now"
-        empty="Nobody is in a session."
+        empty={data?.sessions.length ? "No session that stands is like this." : "Nobody is in a session."}
       />
     </>
   );

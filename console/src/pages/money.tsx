@@ -107,7 +107,6 @@ function Bills() {
     { month },
     5_000,
   );
-  const shown = bill?.user === user || user === "" ? bill : bill;
   return (
     <>
       <form class="filters" onSubmit={(event) => event.preventDefault()}>
@@ -116,19 +115,46 @@ function Bills() {
       </form>
       {user === "" && (
         <p class="hits">
-          Whose bill?{" "}
-          {users.data?.users.slice(0, 40).map(({ id }) => (
-            <a key={id} href={address("money", "", { user: id })}>
-              {id}
-            </a>
-          ))}
+          <Names
+            asks="Whose bill?"
+            of={users.data?.users}
+            error={users.error}
+            none="No user is registered."
+            to={(id) => address("money", "", { user: id })}
+          />
         </p>
       )}
       {user !== "" && error && <Notice bad>{error}</Notice>}
-      {user !== "" && shown && <BillView bill={shown} />}
+      {user !== "" && bill && <BillView bill={bill} />}
     </>
   );
 }
+
+/** Names to choose from, as far as there is room for them. */
+function Names(props: {
+  readonly asks: string;
+  readonly of: readonly { readonly id: string }[] | undefined;
+  readonly error: string;
+  readonly none: string;
+  readonly to: (id: string) => string;
+}) {
+  const { asks, of, error, none, to } = props;
+  if (!of) return <>{error || "The relay is asked."}</>;
+  if (of.length === 0) return <>{none}</>;
+  return (
+    <>
+      {asks}{" "}
+      {of.slice(0, MOST_NAMES).map(({ id }) => (
+        <a key={id} href={to(id)}>
+          {id}
+        </a>
+      ))}
+      {of.length > MOST_NAMES && " There are others: write the name above."}
+    </>
+  );
+}
+
+const MOST_NAMES = 40;
 
 function BillView({ bill }: { readonly bill: Bill }) {
   const lines = bill.services.flatMap(({ service, title, sessions, corrections }) => [
@@ -226,12 +252,13 @@ function Settlements() {
       </form>
       {appServer === "" && (
         <p class="hits">
-          Of whom?{" "}
-          {servers.data?.appServers.map(({ id }) => (
-            <a key={id} href={address("money", "", { view: "settlement", appServer: id })}>
-              {id}
-            </a>
-          ))}
+          <Names
+            asks="Of whom?"
+            of={servers.data?.appServers}
+            error={servers.error}
+            none="No app server is registered."
+            to={(id) => address("money", "", { view: "settlement", appServer: id })}
+          />
         </p>
       )}
       {appServer !== "" && error && <Notice bad>{error}</Notice>}
@@ -288,9 +315,9 @@ function RefusedCharges() {
         App servers asked for these and did not get them: they heard why, and nothing of it is on a bill. What was right
         after all can be put on the bill as a correction (tollgate correct).
       </p>
-      {error && <Notice bad>{error}</Notice>}
       <Rows
-        rows={data?.refused ?? []}
+        rows={data?.refused}
+        error={error}
         columns={[
           { name: "At", cell: ({ at, session }) => <a href={address("call", session)}>{dayAndTime(at)}</a> },
           { name: "User", cell: ({ user }) => <a href={address("calls", "", { user })}>{user}</a> },
@@ -327,9 +354,9 @@ function Letters() {
         Charging events that billing could not take. They wait here until somebody mends them, has them billed again, or
         drops them.
       </p>
-      {(error || failed.value) && <Notice bad>{error || failed.value}</Notice>}
       <Rows
-        rows={data?.deadLetters ?? []}
+        rows={data?.deadLetters}
+        error={error || failed.value}
         columns={[
           { name: "At", cell: ({ at }) => dayAndTime(at) },
           {

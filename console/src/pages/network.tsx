@@ -1,5 +1,5 @@
 import { signal, useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { may, send } from "../api.ts";
 import { count, duration, time } from "../format.ts";
 import { Act, type Column, Notice, Rows, useAsked } from "../ui.tsx";
@@ -173,13 +173,25 @@ function Graph() {
   );
 }
 
-const WIDE = 1_000;
 const HIGH = 180;
+/** Room for the numbers at both sides. */
+const SIDE = 52;
 /** The least time that the graph shows. */
 const SPAN_MS = 60_000;
 
 /** Two lines over time, each with a scale of its own: the solid one's on the left, the dashed one's on the right. */
 function LineGraph({ points, label }: { readonly points: readonly Point[]; readonly label: string }) {
+  const svg = useRef<SVGSVGElement>(null);
+  const width = useSignal(1_000);
+  // As wide as there is room: a picture that is scaled down has texts that nobody can read.
+  useEffect(() => {
+    const seen = new ResizeObserver(([entry]) => {
+      width.value = Math.max(160, Math.round(entry!.contentRect.width) - 2 * SIDE);
+    });
+    seen.observe(svg.current!);
+    return () => seen.disconnect();
+  }, []);
+  const wide = width.value;
   const to = points.at(-1)?.at ?? 0;
   const from = Math.min(points[0]?.at ?? 0, to - SPAN_MS);
   const most = (of: (point: Point) => number) => niceAbove(Math.max(0, ...points.map(of)));
@@ -188,18 +200,18 @@ function LineGraph({ points, label }: { readonly points: readonly Point[]; reado
     points
       .map(
         (point) =>
-          `${(((point.at - from) * WIDE) / (to - from)).toFixed(1)},${(HIGH - (of(point) * HIGH) / high).toFixed(1)}`,
+          `${(((point.at - from) * wide) / (to - from)).toFixed(1)},${(HIGH - (of(point) * HIGH) / high).toFixed(1)}`,
       )
       .join(" ");
   return (
-    <svg class="graph" viewBox={`-44 -12 ${WIDE + 96} ${HIGH + 36}`} role="img" aria-label={label}>
+    <svg ref={svg} class="graph" viewBox={`${-SIDE} -12 ${wide + 2 * SIDE} ${HIGH + 36}`} role="img" aria-label={label}>
       {[0, 0.5, 1].map((share) => (
         <g key={share}>
-          <line x1={0} x2={WIDE} y1={HIGH - share * HIGH} y2={HIGH - share * HIGH} />
+          <line x1={0} x2={wide} y1={HIGH - share * HIGH} y2={HIGH - share * HIGH} />
           <text x={-8} y={HIGH - share * HIGH + 4} text-anchor="end">
             {mostCalls * share}
           </text>
-          <text x={WIDE + 8} y={HIGH - share * HIGH + 4}>
+          <text x={wide + 8} y={HIGH - share * HIGH + 4}>
             {count(mostStanding * share)}
           </text>
         </g>
@@ -211,7 +223,7 @@ function LineGraph({ points, label }: { readonly points: readonly Point[]; reado
           <text x={0} y={HIGH + 20}>
             {time(from)}
           </text>
-          <text x={WIDE} y={HIGH + 20} text-anchor="end">
+          <text x={wide} y={HIGH + 20} text-anchor="end">
             {time(to)}
           </text>
         </>
@@ -260,9 +272,9 @@ function Nodes() {
   return (
     <section aria-label="Nodes">
       <h2>Nodes</h2>
-      {error && <Notice bad>{error}</Notice>}
       <Rows
-        rows={data?.nodes ?? []}
+        rows={data?.nodes}
+        error={error}
         columns={columns}
         idOf={({ node }) => node}
         caption="Nodes of the cluster"
@@ -341,9 +353,9 @@ function AppServers({ stats }: { readonly stats: readonly Sample[] }) {
   return (
     <section aria-label="App servers">
       <h2>App servers</h2>
-      {error && <Notice bad>{error}</Notice>}
       <Rows
-        rows={data?.appServers ?? []}
+        rows={data?.appServers}
+        error={error}
         columns={columns}
         idOf={({ id }) => id}
         caption="App servers"
@@ -387,7 +399,7 @@ function Errors({ requests, answers }: { readonly requests: readonly Sample[]; r
         ]}
         idOf={({ who, labels }) => `${who} ${JSON.stringify(labels)}`}
         caption="Answers by status"
-        empty="No errors since the start."
+        empty={only.value ? "No errors since the start." : "Nothing was answered since the start."}
       />
     </section>
   );

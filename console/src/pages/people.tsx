@@ -51,11 +51,22 @@ function Everybody() {
           <Field label="Find a user" type="search" value={query.get("q") ?? ""} change={(q) => setQuery({ q })} />
         </form>
       </div>
-      {users.error && <Notice bad>{users.error}</Notice>}
       <p class="sum" role="status">
-        {users.data ? `${count(rows.length)} of ${count(users.data.users.length)} on this page` : "The relay is asked."}
+        {users.data ? `${count(rows.length)} of ${count(users.data.users.length)} on this page` : ""}
       </p>
-      <Rows tall rows={rows} columns={columns} idOf={({ id }) => id} caption="Users" empty="No user is registered." />
+      <Rows
+        tall
+        rows={users.data && rows}
+        error={users.error}
+        columns={columns}
+        idOf={({ id }) => id}
+        caption="Users"
+        empty={
+          words === ""
+            ? "No user is registered."
+            : `Nobody on this page is called like this.${users.data?.next ? " There are further users." : ""}`
+        }
+      />
       <p>
         {from && <a href={address("people")}>From the first</a>}{" "}
         {users.data?.next && <a href={address("people", "", { from: users.data.next })}>Further users</a>}
@@ -94,9 +105,9 @@ function LockOuts() {
   return (
     <section aria-label="Lock-outs">
       <h2>Lock-outs</h2>
-      {error && <Notice bad>{error}</Notice>}
       <Rows
-        rows={data?.lockouts ?? []}
+        rows={data?.lockouts}
+        error={error}
         columns={[
           { name: "User", cell: ({ user }) => user ?? "any" },
           { name: "From", cell: ({ source }) => <code>{source}</code> },
