@@ -98,7 +98,22 @@ export function joined(begin: CallRecord, end: CallRecord): CallRecord {
     const later = asked.find(({ session }) => session === one.session);
     return later ? { ...one, ...later, atMs: one.atMs } : one;
   });
-  const more = asked.filter(({ session }) => !before.some((one) => one.session === session));
+  // The end counts its times from when it took the call up.
+  const laterMs = end.at - begun.at;
+  const more = asked
+    .filter(({ session }) => !before.some((one) => one.session === session))
+    .map((one) => ({ ...one, atMs: one.atMs + laterMs }));
+  const kept = joinedKept(begun.kept, end.kept, laterMs);
   const wholeMs = Math.max(begun.wholeMs, end.at + end.wholeMs - begun.at);
-  return { ...begun, ...rest, source: begun.source, uri: begun.uri, asked: [...before, ...more], wholeMs };
+  const whole = { ...begun, ...rest, source: begun.source, uri: begun.uri, asked: [...before, ...more], wholeMs };
+  return kept ? { ...whole, kept } : whole;
+}
+
+function joinedKept(begin: Kept | undefined, end: Kept | undefined, laterMs: number): Kept | undefined {
+  if (!end) return begin;
+  const { messages, states } = end;
+  return {
+    messages: [...(begin?.messages ?? []), ...messages.map(([at, ...rest]) => [at + laterMs, ...rest] as const)],
+    states: [...(begin?.states ?? []), ...states.map(([at, ...rest]) => [at + laterMs, ...rest] as const)],
+  };
 }

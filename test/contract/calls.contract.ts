@@ -76,8 +76,14 @@ export function callsContract(adapter: StoreAdapter): void {
     });
 
     it("shows one record where another process wrote the beginning", async () => {
-      const begin = call(1, { running: true, wholeMs: 10, rule: "all" });
-      const end = call(1, { at: JANUARY + 90_000, source: "", uri: "", resumed: true, cost: "1.00 EUR" });
+      const said = (atMs: number, text: string) => ({
+        messages: [[atMs, "client", "relay", text] as const],
+        states: [[atMs, "session", text, "a", "b"] as const],
+      });
+      const begin = call(1, { running: true, wholeMs: 10, rule: "all", kept: said(5, "INVITE") });
+      const end = call(1, {
+        ...{ at: begin.at + 90_000, source: "", uri: "", resumed: true, cost: "1.00 EUR", kept: said(20, "BYE") },
+      });
       await calls.add(pageOf([begin]));
       for (let n = 2; n < 30; n++) await calls.add(pageOf([call(n)]));
       await calls.add(pageOf([end]));
@@ -85,6 +91,12 @@ export function callsContract(adapter: StoreAdapter): void {
       expect(more).toEqual([]);
       expect(record).toMatchObject({ at: begin.at, rule: "all", source: begin.source, cost: "1.00 EUR" });
       expect(record!.running ?? record!.resumed).toBeUndefined();
+      // All times are since the request came, also those that were counted from when the call was taken up.
+      const times = [record!.kept!.messages, record!.kept!.states].map((all) => all.map(([atMs]) => atMs));
+      expect(times).toEqual([
+        [5, 90_020],
+        [5, 90_020],
+      ]);
     });
 
     it("keeps strangers' requests apart: they push out no call of a user", async () => {

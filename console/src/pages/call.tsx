@@ -159,10 +159,19 @@ function useCall(id: string): {
       if (!over) details.value = calls;
       return calls;
     };
+    let heard: Item[] = [];
+    /** What is known of the time before the first of these: a process that takes a call up has not seen it. */
+    let before: readonly Item[] = [];
+    const whole = (told: readonly Item[]) => {
+      const first = told.reduce((least, { at }) => Math.min(least, at), Number.POSITIVE_INFINITY);
+      return inOrder([...before.filter(({ at, kind }) => at < first && kind !== "end"), ...told]);
+    };
     const readStory = async (calls: readonly CallDetail[], isWanted = () => true) => {
       const stories = await Promise.all(calls.map(storyOf));
-      if (over || !isWanted()) return;
-      items.value = inOrder(stories.flatMap((one) => one.items));
+      if (over) return;
+      before = heard.length > 0 ? heard : calls.flatMap(itemsOf);
+      if (!isWanted()) return;
+      items.value = whole(stories.flatMap((one) => one.items));
       lack.value = stories.find((one) => one.lack !== "")?.lack ?? "";
     };
     let isBillDue = false;
@@ -178,13 +187,12 @@ function useCall(id: string): {
     };
     const follow = (calls: readonly CallDetail[]) => {
       isLive.value = true;
-      let heard: Item[] = [];
       let isDue = false;
       // With the next thing that happens, all that came before it comes again.
       void readStory(calls, () => heard.length === 0);
       const show = () => {
         isDue = false;
-        items.value = inOrder(heard);
+        items.value = whole(heard);
       };
       stop = listen(
         "events",
@@ -242,6 +250,9 @@ function useCall(id: string): {
   return { details: details.value, items: items.value, error: error.value, isLive: isLive.value, lack: lack.value };
 }
 
+/** A story that begins so long after its call was begun by another process. */
+const TAKEN_UP_MS = 1_000;
+
 interface Told {
   readonly items: readonly Item[];
   readonly lack: string;
@@ -252,8 +263,14 @@ async function storyOf(call: CallDetail): Promise<Told> {
   try {
     const path = `calls/${encodeURIComponent(call.id)}/story`;
     const { items, leftOut } = await get<{ items: readonly { kind: string }[]; leftOut: number }>(path);
-    const lack = leftOut > 0 ? `${leftOut} things in the middle of this call are not kept: it was a long one.` : "";
-    return { items: items.flatMap((line) => itemIn(line.kind, line) ?? []), lack };
+    const told = items.flatMap((line) => itemIn(line.kind, line) ?? []);
+    const isWhole = told.length === 0 || told[0]!.at - call.at < TAKEN_UP_MS;
+    const lack = [
+      leftOut > 0 && `${leftOut} things in the middle of this call are not kept: it was a long one.`,
+      !isWhole &&
+        `Of the time before ${after(told[0]!.at - call.at)} s only its record is left: the relay was started anew then, or another node took the call up.`,
+    ];
+    return { items: told, lack: lack.filter(Boolean).join(" ") };
   } catch {
     const lack =
       "Whole messages of this call are not kept any more: this is what its record says. Calls that a trace records are kept whole (tollgate trace start).";
