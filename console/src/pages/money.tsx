@@ -125,6 +125,7 @@ function Bills() {
         </p>
       )}
       {user !== "" && error && <Notice bad>{error}</Notice>}
+      {user !== "" && !error && !bill && <p class="empty">The relay is asked.</p>}
       {user !== "" && bill && <BillView bill={bill} />}
     </>
   );
@@ -262,6 +263,7 @@ function Settlements() {
         </p>
       )}
       {appServer !== "" && error && <Notice bad>{error}</Notice>}
+      {appServer !== "" && !error && !data && <p class="empty">The relay is asked.</p>}
       {appServer !== "" && data && (
         <section aria-label={`Settlement with ${data.appServer}`}>
           <h2>

@@ -250,7 +250,7 @@ function Nodes() {
   const { data, error, again } = useAsked<{ nodes: readonly NodeRow[] }>("nodes", {}, EVERY_MS);
   const columns: Column<NodeRow>[] = [
     { name: "Node", cell: (row) => (row.self ? <b>{row.node} (this one)</b> : row.node) },
-    { name: "State", cell: (row) => `${row.state === "up" || row.state === "alive" ? "●" : "○"} ${row.state}` },
+    { name: "State", cell: (row) => `${row.state === "up" || row.state === "alive" ? "●" : "○"}\u00a0${row.state}` },
     { name: "Sessions", cell: (row) => (row.sessions === undefined ? "" : count(row.sessions)), number: true },
     { name: "Heard", cell: (row) => (row.self ? "" : `${duration(row.heardMsAgo)} ago`), number: true },
   ];
@@ -305,7 +305,7 @@ function AppServers({ stats }: { readonly stats: readonly Sample[] }) {
     {
       name: "State",
       cell: (row) =>
-        `${SIGNS[row.state] ?? ""} ${row.state}${row.restsForMs ? ` for ${duration(row.restsForMs)}` : ""}`,
+        `${SIGNS[row.state] ?? ""}\u00a0${row.state}${row.restsForMs ? ` for ${duration(row.restsForMs)}` : ""}`,
     },
     { name: "Services", cell: (row) => row.services.join(", ") },
     { name: "URI", cell: (row) => <code>{row.uri}</code> },

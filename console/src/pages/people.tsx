@@ -161,7 +161,7 @@ function Person({ id }: { readonly id: string }) {
       <section aria-label="Balance">
         <h2>Balance</h2>
         {!may("see-money") && <p class="empty">Seeing money takes a token that may.</p>}
-        {credit.error && <p class="empty">{credit.error}</p>}
+        {may("see-money") && !credit.data && <p class="empty">{credit.error || "The relay is asked."}</p>}
         {credit.data && (
           <>
             <dl class="figures">

@@ -26,6 +26,13 @@ export interface Look {
   readonly dark?: boolean;
 }
 
+/** What a page asks for first is answered and shown. */
+export async function isShown(page: Page): Promise<void> {
+  await page.getByRole("heading", { level: 1 }).waitFor();
+  await page.locator("main", { hasText: "The relay is asked" }).waitFor({ state: "detached" });
+  if (page.url().includes("#/call/")) await page.locator("figure.actor").first().waitFor();
+}
+
 /** What the page complained of: errors, refusals by its policy, dialogs that somebody opened. */
 export interface Seen {
   readonly page: Page;

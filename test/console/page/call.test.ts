@@ -67,12 +67,49 @@ describe("the page of a call (P1)", () => {
       "terminated",
     ]);
     const address = page.url();
-    await page.getByRole("button", { name: "One step back" }).click();
+    const back = page.getByRole("button", { name: "One step back" });
+    await back.click();
     expect(page.url()).not.toBe(address);
+    // The bill goes along: what was not on it at that moment says so.
+    const late = () => bill.locator("tbody tr", { hasText: "later" }).allTextContents();
+    expect(await late()).toEqual([]);
+    await page.locator(".row.charge", { hasText: "charge.made" }).click();
+    expect(await late()).toEqual([expect.stringMatching(/^timelater/)]);
+    await back.click();
+    expect(await late()).toHaveLength(2);
     await page.getByRole("button", { name: "To the beginning" }).click();
+    expect(await late()).toHaveLength(2);
     expect(await page.locator("figure.actor").count()).toBe(0);
     expect(await page.locator(".row.later").count()).toBeGreaterThan(20);
     expect(complaints).toEqual([]);
+  });
+
+  browserTest("stops while the call goes on, follows it again, and leaves the focus where it was", async () => {
+    const session = await lab.client.request("wine");
+    const { page } = await visit(lab.at(`call/${await lab.newest()}`, lab.operator));
+    await reaches(page, "session", "established.steady");
+    const buy = (item: string) => lab.session().charge({ item, unitPrice: "1.00", currency: "EUR" });
+    const told = page.locator(".charges");
+    await page.getByRole("button", { name: "Stop here" }).focus();
+    await page.keyboard.press("Enter");
+    const moment = page.locator(".timeline output b");
+    const before = await moment.textContent();
+    await buy("Rum");
+    await page.locator(".row.later", { hasText: "Rum" }).waitFor();
+    expect(await moment.textContent()).toBe(before);
+    expect(await told.getByText("Rum").count()).toBe(0);
+    const focused = page.locator(":focus");
+    expect(await focused.getAttribute("aria-label")).toBe("Follow the call");
+    await page.keyboard.press("Enter");
+    await told.getByText("Rum").waitFor();
+    await buy("Ale");
+    await told.getByText("Ale").waitFor();
+    // A button that has nothing more to do keeps the focus, too.
+    await page.getByRole("button", { name: "To the beginning" }).focus();
+    await page.keyboard.press("Enter");
+    expect(await focused.getAttribute("aria-disabled")).toBe("true");
+    expect(await focused.getAttribute("aria-label")).toBe("To the beginning");
+    await session.end();
   });
 
   browserTest("shows a call of SIPp, and ends it from the page", async () => {

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect } from "vitest";
 import { chargeMade } from "../../../src/charging/events/events.ts";
 import { aCharge, facts, JANUARY } from "../../charging/samples.ts";
 import { until } from "../../support/until.ts";
-import { browserTest, visit } from "./browser.ts";
+import { browserTest, isShown, visit } from "./browser.ts";
 import { type Lab, openLab } from "./console-lab.ts";
 
 let lab: Lab;
@@ -36,8 +36,7 @@ describe("the console's pages", () => {
         const paths = dark ? [call, "network", "charts/session"] : [...PAGES, call, `${call}?at=9`];
         for (const path of paths) {
           const { page, complaints } = await visit(lab.at(path, lab.operator), { dark });
-          await page.getByRole("heading", { level: 1 }).waitFor();
-          await page.waitForTimeout(150);
+          await isShown(page);
           for (const summary of await page.locator("summary").all()) await summary.click();
           const { violations } = await new AxeBuilder({ page }).analyze();
           expect(
@@ -55,9 +54,14 @@ describe("the console's pages", () => {
     await (await lab.client.request("wine")).end();
     for (const path of [...PAGES, `call/${await lab.newest()}`]) {
       const { page } = await visit(lab.at(path, lab.operator), { width: 360, height: 740 });
-      await page.getByRole("heading", { level: 1 }).waitFor();
-      await page.waitForTimeout(150);
+      await isShown(page);
+      for (const summary of await page.locator("summary").all()) await summary.click();
       expect(await page.evaluate("document.documentElement.scrollWidth"), path).toBeLessThanOrEqual(360);
+      // Addresses stand on one line: in a column of one letter a line they cannot be read.
+      const codes = await page
+        .locator(".rows code")
+        .evaluateAll((all) => all.map((one) => one.getClientRects().length));
+      expect(Math.max(0, ...codes), path).toBeLessThanOrEqual(1);
     }
   });
 
@@ -85,7 +89,7 @@ describe("the console's pages", () => {
       for (const text of ["u", "us", "user77", "user777"]) {
         field.value = text;
         field.dispatchEvent(new Event("input", { bubbles: true }));
-        await new Promise((resolve) => setTimeout(resolve, 50));
+        for (let frame = 0; frame < 3; frame++) await new Promise(requestAnimationFrame); // it is drawn
       }
       return most;
     })()`);
@@ -96,6 +100,8 @@ describe("the console's pages", () => {
     await page.getByText("6 of 10,000 standing").waitFor();
     await page.reload(); // the filter is in the address
     await page.getByText("6 of 10,000 standing").waitFor();
+    await page.getByLabel("User", { exact: true }).fill("nobody");
+    await page.getByText("No session that stands is like this.").waitFor();
     await page.getByLabel("User", { exact: true }).fill("");
     await page.getByLabel("Service", { exact: true }).fill("");
     await page.locator(".rows").evaluate((box) => box.scrollTo(0, box.scrollHeight));

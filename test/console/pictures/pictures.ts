@@ -6,7 +6,7 @@ import { createClient } from "../../../src/sdk/index.ts";
 import { DOMAIN, PASSWORD, USER } from "../../e2e/portal.ts";
 import { ROOT } from "../../support/project.ts";
 import { until } from "../../support/until.ts";
-import { type Look, visit } from "../page/browser.ts";
+import { isShown, type Look, visit } from "../page/browser.ts";
 import { openLab } from "../page/console-lab.ts";
 
 /* `npm run pictures`: takes ops/console/*.webp anew, from pages that show calls that were really made. */
@@ -15,8 +15,8 @@ const SIZE: Look = { width: 1280, height: 800 };
 const TELEPHONE: Look = { width: 390, height: 800 };
 /** Of WebP; texts are still sharp. */
 const QUALITY = 0.6;
-/** Until there is something in the graph. */
-const GRAPH_MS = 12_000;
+/** So many points, and there is something in the graph. */
+const GRAPH_POINTS = 6;
 
 it("takes a picture of each page of the console", async () => {
   const lab = await openLab();
@@ -63,15 +63,23 @@ it("takes a picture of each page of the console", async () => {
       ["calls", "calls", SIZE],
       ["calls-telephone", "calls", TELEPHONE],
       ["charts", "charts/session?state=established.steady", SIZE],
-      ["network", "network", SIZE, (page) => page.waitForTimeout(GRAPH_MS)],
+      [
+        "network",
+        "network",
+        SIZE,
+        (page) =>
+          page
+            .locator(".twin tbody tr")
+            .nth(GRAPH_POINTS - 1)
+            .waitFor({ state: "attached" }),
+      ],
       ["people", "people", SIZE],
       ["money", "money?user=alice", SIZE],
       ["try", "try", SIZE],
     ];
     for (const [name, path, look, ready] of shots) {
       const { page } = await visit(lab.at(path, lab.operator), look);
-      await page.getByRole("heading", { level: 1 }).waitFor();
-      await page.waitForLoadState("networkidle").catch(() => {});
+      await isShown(page);
       await ready?.(page);
       const file = join(ROOT, "ops", "console", `${name}.webp`);
       const bytes = await asWebP(page, await page.screenshot());
