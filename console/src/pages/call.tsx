@@ -38,7 +38,7 @@ export default function Call() {
         <Notice>The relay is asked for this call.</Notice>
       </>
     );
-  const start = items[0]?.at ?? first.at;
+  const start = Math.min(items[0]?.at ?? first.at, first.at);
   const actors = actorsAt(items, position);
   const present = items[position - 1];
   const latest = actors.find(({ isLatest }) => isLatest)?.actor;
@@ -268,7 +268,7 @@ async function storyOf(call: CallDetail): Promise<Told> {
     const lack = [
       leftOut > 0 && `${leftOut} things in the middle of this call are not kept: it was a long one.`,
       !isWhole &&
-        `Of the time before ${after(told[0]!.at - call.at)} s only its record is left: the relay was started anew then, or another node took the call up.`,
+        `Of the first ${duration(told[0]!.at - call.at)} no more is left than its record has: the relay was started anew then, or another node took the call up.`,
     ];
     return { items: told, lack: lack.filter(Boolean).join(" ") };
   } catch {

@@ -192,6 +192,25 @@ describe("the page of a call (P1)", () => {
     }
   });
 
+  browserTest("shows what the record has of the time before a process took the call up, and says so", async () => {
+    const at = 1_000_000;
+    const step = (atMs: number, text: string) => ({ atMs, from: "client", to: "relay", text, error: false });
+    const call = {
+      ...{ id: "x", kind: "invite", method: "INVITE", at, callId: "c", source: "", uri: "sip:wine@x", status: 200 },
+      ...{ wholeMs: 15_000, failed: false, ladder: [step(0, "INVITE sip:wine@x"), step(14_000, "BYE sip:wine@x")] },
+    };
+    const bye = { kind: "message", at: at + 14_000, from: "client", to: "relay", label: "BYE sip:wine@x" };
+    const begins = { kind: "state", at: at + 12_500, chart: "session", actor: "s", event: "xstate.init", from: "" };
+    const items = [{ ...begins, to: "established.steady" }, bye];
+    const { page } = await visit(lab.at("try", lab.operator));
+    await page.route("**/v1/calls/x", (route) => route.fulfill({ json: { calls: [call] } }));
+    await page.route("**/v1/calls/x/story", (route) => route.fulfill({ json: { items, leftOut: 0 } }));
+    await page.evaluate('location.hash = "#/call/x"');
+    await page.getByText("Of the first 12.5 s no more is left than its record has").waitFor();
+    const rows = await page.locator(".ladder button.row").allTextContents();
+    expect(rows.map((text) => /^\+\d+\.\d{3}/.exec(text)?.[0])).toEqual(["+0.000", "+12.500", "+14.000"]);
+  });
+
   browserTest("is moved through by keyboard: the ladder by arrow keys, a message by Enter", async () => {
     await (await lab.client.request("wine")).end();
     const { page } = await visit(lab.at(`call/${await lab.newest()}`, lab.operator));
