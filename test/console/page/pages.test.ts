@@ -231,6 +231,38 @@ describe("the console's pages", () => {
     await page.getByText("may call").waitFor();
   });
 
+  browserTest("lift a lock-out, and top up a balance, said twice", async () => {
+    const { page } = await visit(lab.at("people", lab.operator));
+    const lockouts = [{ user: "alice", source: "198.51.100.7", failures: 12, waitMs: 60_000 }];
+    const sent: unknown[] = [];
+    await page.route("**/v1/lockouts", (route) => route.fulfill({ json: { lockouts } }));
+    await page.route("**/v1/lockouts/lift", (route) => {
+      sent.push(route.request().postDataJSON());
+      lockouts.length = 0;
+      return route.fulfill({ json: {} });
+    });
+    await page.getByRole("button", { name: "Lift: alice" }).click();
+    await page.getByText("Nobody has to wait").waitFor();
+    let balance = "5.00";
+    const credit = () => ({ user: "alice", currency: "EUR", balance, available: balance });
+    await page.route("**/v1/credit/alice", (route) => route.fulfill({ json: credit() }));
+    await page.route("**/v1/credit/alice/topup", (route) => {
+      sent.push(route.request().postDataJSON());
+      balance = "25.00";
+      return route.fulfill({ json: credit() });
+    });
+    await page.getByRole("link", { name: "alice" }).click();
+    await page.getByText("5.00 EUR").first().waitFor();
+    await page.getByLabel("Top up, EUR").fill("20.00");
+    await page.getByRole("button", { name: "Top up", exact: true }).click();
+    await page.getByRole("button", { name: "Top up 20.00 EUR" }).click();
+    await page.getByText("25.00 EUR").first().waitFor();
+    expect(sent).toEqual([
+      { user: "alice", source: "198.51.100.7" },
+      { id: expect.stringMatching(/^[0-9a-f-]{36}$/), amount: "20.00" },
+    ]);
+  });
+
   browserTest("take an app server out of service, and set it in again", async () => {
     const { page } = await visit(lab.at("network", lab.operator));
     await page.getByRole("button", { name: "Take out: shop" }).click();
