@@ -7,6 +7,7 @@ import type { Clock } from "../support/clock.ts";
 import type { PeerLog } from "../support/peer-log.ts";
 import type { Random } from "../support/random.ts";
 import type { CallFilter } from "../trace/filter.ts";
+import { added, type Figures } from "./figures.ts";
 import {
   ANSWER_BYTES,
   type Look,
@@ -19,6 +20,7 @@ import {
   writeLook,
   writeLooked,
 } from "./looks.ts";
+import type { Metrics } from "./metrics.ts";
 import type { SessionView } from "./session-view.ts";
 import type { TracesHere } from "./traces-here.ts";
 
@@ -34,6 +36,7 @@ export interface Here {
   calls(query: CallQuery, elsewhere: readonly CallRecord[]): Promise<CallRecord[]>;
   story(call: string): StoryLines | undefined;
   readonly traces: TracesHere;
+  metrics(): Metrics;
 }
 
 /** Nodes of which not all is known: they did not answer in time, or not as they must. */
@@ -135,6 +138,17 @@ export class Everywhere {
     return { story, missing };
   }
 
+  /** What all nodes count, added up. */
+  async figures(): Promise<{ readonly figures: Figures; readonly nodes: number } & Missing> {
+    const all: Pick<Metrics, "counters" | "gauges" | "labelled">[] = [this.options.here.metrics()];
+    const missing = await this.eachOther(async (other) => {
+      const said = await this.ask(other, { kind: "figures" });
+      if (said) all.push(said as Metrics);
+      return said !== undefined;
+    });
+    return { figures: added(all), nodes: all.length, missing };
+  }
+
   /** Answers another node; undefined: it is no question of this kind. */
   answer(text: string): string | undefined {
     const { node, clock, bus, peerLog } = this.options;
@@ -167,6 +181,8 @@ export class Everywhere {
         const calls = firstFitting(found, MOST_CALLS);
         return { calls, more: calls.length < found.length };
       }
+      case "figures":
+        return added([here.metrics()]);
       case "start-trace":
         return { why: here.traces.start({ ...look, filter: look.filter as CallFilter }) ?? null };
       case "stop-trace":

@@ -7,6 +7,7 @@ import { isFresh, sealed, unsealed } from "../charging/charges/book-questions.ts
 import type { Clock } from "../support/clock.ts";
 import { isDeeper } from "../support/json.ts";
 import { MOST_TRACES, type TraceView } from "../trace/traces.ts";
+import { type Figures, figures } from "./figures.ts";
 import { type SessionView, sessionView } from "./session-view.ts";
 import { type ToldCall, tracedCall } from "./traced-items.ts";
 
@@ -52,6 +53,7 @@ const question = z.discriminatedUnion("kind", [
   }),
   z.strictObject({ kind: z.literal("stop-trace"), name, drop: z.boolean() }),
   z.strictObject({ kind: z.literal("traces") }),
+  z.strictObject({ kind: z.literal("figures") }),
   z.strictObject({ kind: z.literal("traced"), name, after: z.int().min(0) }),
 ]);
 export type Look = z.output<typeof question>;
@@ -77,6 +79,7 @@ const answers = {
   end: z.object({ ended: z.boolean() }),
   calls: z.object({ calls: z.array(wholeRecord).max(MOST_CALLS), more: z.boolean() }),
   story: z.object({ story: z.object({ items: z.array(seenLine).max(10_000), leftOut: z.int() }).nullable() }),
+  figures,
   "start-trace": z.object({ why: plainText.nullable() }),
   "stop-trace": z.object({ was: z.boolean() }),
   traces: z.object({ traces: z.array(traceView).max(MOST_TRACES) }),
@@ -87,6 +90,7 @@ export interface Looked {
   readonly end: { readonly ended: boolean };
   readonly calls: { readonly calls: readonly CallRecord[]; readonly more: boolean };
   readonly story: { readonly story: StoryLines | null };
+  readonly figures: Figures;
   /** Null: it has begun. */
   readonly "start-trace": { readonly why: string | null };
   readonly "stop-trace": { readonly was: boolean };

@@ -34,7 +34,7 @@ export interface Relay {
   /** Ends a session by BYE, or cancels it where it rings; false: there is none of that id here. */
   endSession(id: string): boolean;
   /** Sessions and calls of all nodes of the cluster. */
-  readonly everywhere: Pick<Everywhere, "sessions" | "endSession" | "calls" | "story">;
+  readonly everywhere: Pick<Everywhere, "sessions" | "endSession" | "calls" | "story" | "figures">;
   /** Every app server with its health and its sessions, as this node sees them. */
   appServers(): readonly ServerState[];
   readonly store: Store;

@@ -265,6 +265,7 @@ export async function startRelay(options: {
         return story && linesOf(story);
       },
       traces: tracesHere,
+      metrics: () => metrics(),
     },
   });
   if (shared)
@@ -340,6 +341,11 @@ export async function startRelay(options: {
   before.goOn(core);
   httpAppServers.goOn();
   directory.whenLoaded(() => endBlocked(core));
+  const metrics = () =>
+    metricsOf({
+      ...{ core, signInLog, transport, transactions, journal, billing, clockWatch, cluster, httpAppServers },
+      ...{ usage, telemetry, signing, media },
+    });
   let closing: Promise<void> | undefined;
   return {
     addresses: transport.listening,
@@ -349,22 +355,7 @@ export async function startRelay(options: {
     },
     registrations: (user) => registrations.views(user),
     unregister: (user) => registrations.remove(user),
-    metrics: () =>
-      metricsOf({
-        core,
-        signInLog,
-        transport,
-        transactions,
-        journal,
-        billing,
-        clockWatch,
-        cluster,
-        httpAppServers,
-        usage,
-        telemetry,
-        signing,
-        media,
-      }),
+    metrics,
     lockOuts: () => core.authenticator.lockOuts?.() ?? [],
     liftLockOuts: (which) => {
       const { source } = which;

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { MAX_DRAIN_S } from "../config/schema.ts";
+import type { Metrics } from "../node/metrics.ts";
 import { type SessionView, sessionView } from "../node/session-view.ts";
 import { version } from "../support/version.ts";
 import { relayOf } from "./context.ts";
@@ -62,6 +63,14 @@ export const whoAmI = operation({
   }),
 });
 
+interface Status extends Metrics {
+  readonly version: string;
+  readonly now: number;
+  readonly draining: boolean;
+  readonly nodes?: number;
+  readonly missing?: readonly string[];
+}
+
 export const showStatus = operation({
   id: "showStatus",
   method: "GET",
@@ -69,7 +78,9 @@ export const showStatus = operation({
   summary: "The relay's version, its name, and what it counts",
   right: "see",
   live: true,
-  input: nothing,
+  input: z.strictObject({
+    everywhere: z.boolean().default(false).describe("What all nodes of the cluster count, added up."),
+  }),
   output: z.object({
     version: z.string(),
     node: z.string(),
@@ -78,17 +89,23 @@ export const showStatus = operation({
     counters: counts,
     gauges: counts,
     labelled: labelled.optional().describe("By status, service, app server and node."),
+    nodes: z.int().optional().describe("With `everywhere`: how many nodes are in it."),
+    missing: missingNodes,
   }),
-  run(context) {
-    const { counters, gauges, labelled, node = "" } = relayOf(context).metrics();
+  async run(context, { everywhere }): Promise<Status> {
+    const relay = relayOf(context);
+    const own = relay.metrics();
+    const all = everywhere ? await relay.everywhere.figures() : undefined;
+    const { counters, gauges, labelled } = (all?.figures as Metrics | undefined) ?? own;
     return {
       version: version(),
-      node,
+      node: own.node ?? "",
       now: context.now(),
-      draining: gauges.draining === 1,
+      draining: own.gauges.draining === 1,
       counters,
       gauges,
       ...(labelled && { labelled }),
+      ...(all && { nodes: all.nodes, ...missingOf(all.missing) }),
     };
   },
 });

@@ -8,6 +8,7 @@ import type { Terms } from "../../src/charging/money/terms.ts";
 import type { MemberView } from "../../src/cluster/member-view.ts";
 import type { LockOut } from "../../src/directory/guesses.ts";
 import type { ChartCountsView } from "../../src/node/chart-counts.ts";
+import { added } from "../../src/node/figures.ts";
 import type { Metrics } from "../../src/node/metrics.ts";
 import type { RegistrationView } from "../../src/node/registrations.ts";
 import type { SessionView } from "../../src/node/session-view.ts";
@@ -109,6 +110,7 @@ const everywhere: OperatedRelay["everywhere"] = {
   endSession: async (id) => ({ ended: id === "s1", missing: [] }),
   calls: async ({ any }) => ({ calls: any === "none" ? [] : [fullCall, call(2)], missing }),
   story: async (id) => ({ story: id === "record0001" ? story : undefined, missing: [] }),
+  figures: async () => ({ figures: added([metrics]), nodes: 1, missing }),
 };
 
 const seen = {

@@ -38,6 +38,7 @@ const lesson = {
 export const ROWS: readonly Row[] = [
   row("whoAmI", "/v1/me"),
   row("showStatus", "/v1/status"),
+  row("showStatus", "/v1/status?everywhere=true"),
   row("showUsage", "/v1/usage"),
   row("listSessions", "/v1/sessions"),
   row("removeSession", "/v1/sessions/s1"),

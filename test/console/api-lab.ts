@@ -51,6 +51,7 @@ export function everywhereOf(here: Partial<Here> = {}, more: Partial<EverywhereO
       calls: async () => [],
       story: () => undefined,
       traces: noTraces(),
+      metrics: () => ({ counters: { requests: 1 }, gauges: { sessions: 0, draining: 0 } }),
       ...here,
     },
     ...more,

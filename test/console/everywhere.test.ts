@@ -54,6 +54,12 @@ async function cluster(nodes: Readonly<Record<string, Node>>) {
       calls: (query, elsewhere) => findCalls(undefined, [...running, ...elsewhere], query),
       story: (id) =>
         id === story ? { items: [{ kind: "timer", at: 5, text: `seen by ${node}` }], leftOut: 0 } : undefined,
+      metrics: () => ({
+        node,
+        counters: { invites: 5 },
+        gauges: { sessions: sessions.length },
+        labelled: { counters: { requestsEnded: [{ labels: { node, status: "200" }, value: 2 }] }, histograms: {} },
+      }),
       traces: new TracesHere(traces ?? new Traces(() => () => {}), () => 5),
     };
     const bus = {
@@ -98,6 +104,23 @@ describe("an operator at one node (P4)", () => {
     expect(calls.map(({ id }: CallRecord) => id)).toEqual(["record0002", "record0001"]);
     expect(missing).toBeUndefined();
     for (const { withinMs } of asked) expect(withinMs).toBeLessThanOrEqual(1_000);
+  });
+
+  it("sees what all nodes count, added up, and by node", async () => {
+    const { get } = await cluster({
+      n1: { sessions: [session("s1")] },
+      n2: { sessions: [session("s2"), session("s3")] },
+    });
+    const { counters, gauges, labelled, nodes, missing } = await get("/v1/status?everywhere=true");
+    expect([counters.invites, gauges.sessions, nodes, missing]).toEqual([10, 3, 2, undefined]);
+    expect(labelled.counters.requestsEnded.map(({ labels }: { labels: { node: string } }) => labels.node)).toEqual([
+      "n1",
+      "n2",
+    ]);
+    expect((await get("/v1/status")).nodes).toBeUndefined();
+    const { get: ask } = await cluster({ n1: {}, n2: { says: () => undefined } });
+    const alone = await ask("/v1/status?everywhere=true");
+    expect([alone.counters.invites, alone.nodes, alone.missing]).toEqual([5, 1, ["n2"]]);
   });
 
   it("reads the story and the detail of a call that runs at another node", async () => {

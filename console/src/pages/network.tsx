@@ -21,6 +21,9 @@ interface Status {
   readonly node: string;
   readonly now: number;
   readonly draining: boolean;
+  /** So many are in the figures. */
+  readonly nodes: number;
+  readonly missing?: readonly string[];
   readonly counters: Readonly<Record<string, number>>;
   readonly gauges: Readonly<Record<string, number>>;
   readonly labelled?: {
@@ -53,7 +56,7 @@ function note({ now, node, counters, gauges }: Status): void {
 
 /** Nodes, calls a second, answers, errors, and app servers. */
 export default function Network() {
-  const { data: status, error } = useAsked<Status>("status", {}, EVERY_MS);
+  const { data: status, error } = useAsked<Status>("status", { everywhere: "true" }, EVERY_MS);
   useEffect(() => {
     if (status) note(status);
   }, [status]);
@@ -79,8 +82,10 @@ export default function Network() {
         </span>
         <span class="dim">
           {status.node ? `node ${status.node}, ` : ""}version {status.version}
+          {status.nodes > 1 && `; figures of ${status.nodes} nodes`}
         </span>
       </div>
+      {status.missing && <Notice bad>Not in these figures: {status.missing.join(", ")} did not answer.</Notice>}
       <dl class="figures">
         <Figure name="standing" value={count(status.gauges.sessions ?? 0)} />
         <Figure name="calls a second" value={latest ? latest.perSecond.toFixed(1) : "…"} />
