@@ -111,4 +111,25 @@ describe("the whole cluster at one address (P4)", () => {
     await reaches("terminated");
     expect(complaints).toEqual([]);
   });
+
+  browserTest("counts the sessions and calls of all nodes, and names a node that is not among them", async () => {
+    if (!nodes) return;
+    const { lab, first, second, client } = nodes;
+    await until(() => first.sessions().length + second.relay.sessions().length <= 1);
+    await client.request("beer");
+    const all = first.sessions().length + second.relay.sessions().length;
+    const { page, complaints } = await visit(lab.at("network", lab.operator));
+    await page.getByText("figures of 2 nodes").waitFor();
+    await page
+      .locator(".figures div")
+      .filter({ hasText: "standing" })
+      .getByText(String(all), { exact: true })
+      .waitFor();
+    await page.route("**/v1/status?*", async (route) => {
+      const json = await (await route.fetch()).json();
+      await route.fulfill({ json: { ...json, nodes: 1, missing: ["n2"] } });
+    });
+    await page.getByText("Not in these figures: n2 did not answer.").waitFor();
+    expect(complaints).toEqual([]);
+  });
 });
