@@ -95,7 +95,7 @@ async function onStore<T>(io: Io, command: Command, use: (context: OperationCont
     try {
       return await use(context);
     } catch (error) {
-      throw error instanceof OperationError ? asCliError(error) : error;
+      throw error instanceof OperationError ? asCliError(error, command) : error;
     }
   });
 }
@@ -114,12 +114,18 @@ function userName(): string {
   }
 }
 
-/** A mistake as it is said at the command line: with the option's name, and with what to do. */
-export function asCliError(error: OperationError): CliError {
+/** A mistake as it is said at the command line: with the name of the option or argument, and with what to do. */
+export function asCliError(error: OperationError, command?: Command): CliError {
   const { field, message, hint } = error;
-  const option = field === undefined ? "" : `--${optionName(field)}: `;
-  const text = `${option}${message}${hint === undefined ? "" : `; ${hint}`}`;
+  const text = `${field === undefined ? "" : nameOf(field, command)}${message}${hint === undefined ? "" : `; ${hint}`}`;
   return new CliError(text, error.mistake === "usage" ? EXIT.usage : EXIT.failure);
+}
+
+/** What is imported is named by its file, which whoever typed the command knows. */
+function nameOf(field: string, command: Command | undefined): string {
+  if (field === "csv") return "";
+  const isArgument = command?.registeredArguments.some((argument) => argument.name() === field) ?? false;
+  return isArgument ? `${field}: ` : `--${optionName(field)}: `;
 }
 
 /** `expiresDays` is `--expires-days`. */

@@ -22,7 +22,7 @@ const MOST = 100_000;
 export function addCallsCommands(program: Command, io: Io): void {
   remotely(program.command("calls"))
     .description("list what became of requests: who asked for what, what was answered, who ended it")
-    .option("--call-id <id>", "the call with that Call-ID, on whichever side")
+    .option("--call-id <id>", "the call with that Call-ID, on whichever side, also of a stranger")
     .option("--user <id>", "calls of that user")
     .option("--failed", "those that were refused, or came to nothing; not those that their caller gave up")
     .option("--since <time>", "those that ended, or run, since then: 30s, 10m, 2h, 3d, or 2026-01-31T12:00:00Z")

@@ -191,9 +191,9 @@ class DigestAuthenticator implements Authenticator {
   private accept(attempt: Attempt, { id, blocked }: User): SettledVerdict {
     const { request, key, now, line } = attempt;
     this.guesses?.succeeded(id, key, now, line);
-    if (blocked) return this.forbid(attempt, "the user is blocked");
+    if (blocked) return this.forbid(attempt, "the user is blocked", id);
     if (!this.settings.fromMustMatch || this.fromIs(request, id)) return { verdict: "accepted", user: id };
-    return this.forbid(attempt, `From is not the user ${id} of this portal who signed in`);
+    return this.forbid(attempt, `From is not the user ${id} of this portal who signed in`, id);
   }
 
   /** Whether From names that user of this portal, or nobody. */
@@ -268,10 +268,10 @@ class DigestAuthenticator implements Authenticator {
     return { verdict: "refused", status: 401, reason, challenges: this.challenges(attempt, false) };
   }
 
-  /** Refuses with 403: no other credentials would help. */
-  private forbid(attempt: Attempt, reason: string): SettledVerdict {
+  /** Refuses with 403: no other credentials would help. `user`: who has shown the password. */
+  private forbid(attempt: Attempt, reason: string, user?: string): SettledVerdict {
     this.report(attempt, { reason });
-    return { verdict: "refused", status: 403, reason, challenges: [] };
+    return { verdict: "refused", status: 403, reason, challenges: [], ...(user !== undefined && { user }) };
   }
 
   private wait(attempt: Attempt, waitMs: number): Verdict {

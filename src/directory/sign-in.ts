@@ -46,12 +46,16 @@ export type Verdict =
    * 401. `challenges` are values of WWW-Authenticate, one for each algorithm. `stale`: only the nonce is out of date.
    */
   | { readonly verdict: "challenge"; readonly challenges: readonly string[]; readonly stale: boolean }
-  /** `reason` is for the log, never for the peer. */
+  /**
+   * `reason` is for the log, never for the peer. `user`: who has shown the password and is refused all the same.
+   * Undefined: nobody has shown one.
+   */
   | {
       readonly verdict: "refused";
       readonly status: 401 | 403;
       readonly reason: string;
       readonly challenges: readonly string[];
+      readonly user?: string;
     }
   | { readonly verdict: "throttled"; readonly retryAfterS: number }
   /**

@@ -103,11 +103,11 @@ class Import {
 
   async run(rows: AsyncIterable<Result<CsvRow, string>>): Promise<UserImportReport> {
     for await (const row of rows) {
+      this.rows++;
       if (!row.ok) {
         this.notTaken.push({ line: 0, user: "", reason: row.error });
         break;
       }
-      this.rows++;
       this.take(row.value);
       if (this.rows % BATCH === 0) await this.write();
     }

@@ -4,6 +4,7 @@ import { userNameSchema } from "../config/schema.ts";
 import { missing } from "../directory/references.ts";
 import { importUsers as importRows } from "../directory/user-import.ts";
 import { readCsv } from "../support/csv.ts";
+import type { Result } from "../support/result.ts";
 import type { OperationContext } from "./context.ts";
 import { OperationError } from "./mistake.ts";
 import { type AnyOperation, operation } from "./operation.ts";
@@ -91,7 +92,7 @@ export async function importedUsers(
       `expected ${[realm, ...ownUsers].join(", ")} (portal.realm, portal.ownUsers); found "${hashedFor}"`,
       { field: "realm" },
     );
-  const { notTaken, ...report } = await importRows(readCsv(inOne(csv)), {
+  const { notTaken, ...report } = await importRows(withHeader(readCsv(inOne(csv), "username")), {
     ...{ store, realm, ownUsers, hashedFor, replace, dryRun, progress },
     nameProblem: (name) => {
       const checked = userNameSchema.safeParse(name);
@@ -101,6 +102,16 @@ export async function importedUsers(
   const first = notTaken.slice(0, MOST_NOT_TAKEN).map(({ line, user, reason }) => ({ line, id: user, reason }));
   const allowsMd5 = config.authentication.algorithms.includes("md5");
   return { ...report, refused: notTaken.length, notTaken: first, allowsMd5 };
+}
+
+/** Ends the operation where not even the first row can be read. */
+async function* withHeader<T>(rows: AsyncIterable<Result<T, string>>): AsyncGenerator<Result<T, string>> {
+  let isFirst = true;
+  for await (const row of rows) {
+    if (isFirst && !row.ok) throw new OperationError("usage", row.error, { field: "csv" });
+    isFirst = false;
+    yield row;
+  }
 }
 
 interface ImportInput {
@@ -177,7 +188,7 @@ interface ImportedRow {
  */
 async function* rowsFor(schema: z.ZodType, csv: string): AsyncGenerator<ImportedRow> {
   const columns = columnsOf(z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }) as Node);
-  for await (const row of readCsv(inOne(csv))) {
+  for await (const row of readCsv(inOne(csv), "id")) {
     if (!row.ok) throw new OperationError("usage", row.error, { field: "csv" });
     const { line, fields } = row.value;
     if (!fields) {

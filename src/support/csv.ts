@@ -1,3 +1,4 @@
+import { shown } from "./peer-log.ts";
 import { err, ok, type Result } from "./result.ts";
 
 /** A record of a CSV file, by the names in its header row. */
@@ -9,13 +10,15 @@ export interface CsvRow {
 }
 
 const MAX_RECORD = 65_536;
+const MAX_SHOWN = 120;
 
 /**
  * Reads CSV (RFC 4180) as it comes. The header row says whether commas, semicolons or tabs stand between the fields.
  * Its names are read in lower case, with `-` and blanks as `_`. Blank lines are left out. Yields an error, and ends,
- * where a record does not end within 64 kB, or the text ends within quotes.
+ * where a record does not end within 64 kB, the text ends within quotes, or there is no header row with the column
+ * `needs`: rows without a header row, and a command before the pipe that failed, look like that.
  */
-export async function* readCsv(chunks: AsyncIterable<string>): AsyncGenerator<Result<CsvRow, string>> {
+export async function* readCsv(chunks: AsyncIterable<string>, needs: string): AsyncGenerator<Result<CsvRow, string>> {
   const splitter = new Splitter();
   let header: string[] | undefined;
   const rowOf = ({ line, values }: Split): Result<CsvRow, string> | undefined => {
@@ -23,7 +26,9 @@ export async function* readCsv(chunks: AsyncIterable<string>): AsyncGenerator<Re
     if (header === undefined) {
       header = values.map((name) => name.trim().toLowerCase().replace(/[- ]/g, "_"));
       const twice = header.find((name, i) => header!.indexOf(name) !== i);
-      return twice === undefined ? undefined : err(`the header row has ${twice} twice`);
+      if (twice !== undefined) return err(`the header row has ${shown(twice)} twice`);
+      if (header.includes(needs)) return undefined;
+      return err(`the header row has no column ${needs}; it has ${shown(header.join(", "), MAX_SHOWN)}`);
     }
     const names = header;
     if (values.length !== names.length) return ok({ line, fields: undefined });
@@ -45,7 +50,9 @@ export async function* readCsv(chunks: AsyncIterable<string>): AsyncGenerator<Re
   else if (rest.value) {
     const row = rowOf(rest.value);
     if (row) yield row;
+    if (row?.ok === false) return;
   }
+  if (rest.ok && header === undefined) yield err("it is empty, and has no header row");
 }
 
 interface Split {

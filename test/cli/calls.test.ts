@@ -25,7 +25,11 @@ const failed = call(2, {
 
 async function stored(...records: CallRecord[]): Promise<void> {
   const store = await openEmbeddedStore(join(terminal.folder, "data", "store"));
-  await store.calls.add(pageOf(records));
+  const isStranger = ({ user }: CallRecord) => user === undefined;
+  const users = records.filter((record) => !isStranger(record));
+  if (users.length > 0) await store.calls.add(pageOf(users));
+  const strangers = records.filter(isStranger);
+  if (strangers.length > 0) await store.calls.add(pageOf(strangers, "strangers"));
   await store.close();
 }
 
@@ -53,6 +57,15 @@ describe("tollgate calls, while no relay runs (P5)", () => {
       expect(out).toMatch(/20 ms ! relay -> client +500 Server Internal Error/);
     }
     expect(await tollgate("call", "nothing")).toMatchObject({ code: 1 });
+  });
+
+  it("finds a call by its Call-ID also where its sender did not get past the sign-in", async () => {
+    const { user: _, ...stranger } = call(3, { status: 401, reason: "Unauthorized", why: "sign-in: wrong password" });
+    await stored(call(1), stranger);
+    const byCallId = await tollgate("calls", "--call-id", stranger.callId);
+    expect(byCallId.out).toContain("sign-in: wrong password");
+    expect((await tollgate("calls", "--call-id", "call-1@client")).out).toContain("alice");
+    expect((await tollgate("calls")).out).not.toContain("wrong password");
   });
 
   it.each([

@@ -126,8 +126,31 @@ describe("tollgate user import", () => {
       err: expect.stringContaining("nowhere.csv"),
     });
     expect(await tollgate("user import -", 'username,ha1\n"x')).toMatchObject({
-      code: 1,
+      code: 2,
       err: expect.stringContaining("quote"),
+    });
+    const { code, err } = await tollgate("user import -", `username,ha1\nann,${md5("1")}\n"x`);
+    expect({ code, err }).toEqual({
+      code: 1,
+      err: "line 3: a quote is left open\ntollgate: 1 of 2 rows were not taken\n",
+    });
+  });
+
+  it.each([
+    ["empty, since the command before the pipe failed", "", "it is empty, and has no header row"],
+    ["blank", "\n\n", "it is empty, and has no header row"],
+    ["rows alone", "ann,a.example,0123\nbo,a.example,4567\n", "no column username; it has ann, a.example, 0123"],
+    ["something else", "\u0000\u0007\u001b[31m", "no column username"],
+  ])("takes nothing of a file without a header row: %s", async (_what, rows, why) => {
+    const { code, out, err } = await tollgate("user import -", rows);
+    expect({ code, out, err }).toEqual({ code: 2, out: "", err: expect.stringContaining(why) });
+    expect(err).not.toContain("--csv");
+    expect(err).not.toMatch(/[^ -~\n]/);
+    const tariffs = await tollgate("tariff import -", rows);
+    expect({ ...tariffs, err: tariffs.err.replace("column id", "column username") }).toEqual({
+      code: 2,
+      out: "",
+      err: expect.stringContaining(why),
     });
   });
 });

@@ -279,6 +279,7 @@ describe("Digest (M2, RFC 7616, RFC 8760)", () => {
       status: 403,
       reason: expect.any(String),
       challenges: [],
+      user: "alice",
     });
     expect(signIn({}, { from: '"A" <sips:al%69ce@PORTAL.com.>;tag=1' })).toMatchObject({ verdict: "accepted" });
     expect(setUp({ fromMustMatch: false }).signIn({}, { from: "<sip:bob@portal.com>;tag=1" })).toEqual({
@@ -832,9 +833,15 @@ describe("a user who is blocked", () => {
 
   it("gets 403, with the right password only: nobody else learns of it", () => {
     const { signIn, refusals } = setUp();
-    expect(signIn({ user: "eve", password: "evil" }, { from })).toMatchObject({ verdict: "refused", status: 403 });
+    expect(signIn({ user: "eve", password: "evil" }, { from })).toMatchObject({
+      verdict: "refused",
+      status: 403,
+      user: "eve",
+    });
     expect(refusals.at(-1)).toMatchObject({ user: "eve", reason: "the user is blocked" });
-    expect(signIn({ user: "eve", password: "good" }, { from })).toMatchObject({ verdict: "refused", status: 401 });
+    const guessed = signIn({ user: "eve", password: "good" }, { from });
+    expect(guessed).toMatchObject({ verdict: "refused", status: 401 });
+    expect(guessed).not.toHaveProperty("user");
   });
 });
 

@@ -1,6 +1,8 @@
 import { Writable } from "node:stream";
 import { describe, expect, it } from "vitest";
 import type { CallRecord } from "../../src/calls/record.ts";
+import { digestResponse, ha1 } from "../../src/sip/digest.ts";
+import type { SipResponse } from "../../src/sip/message.ts";
 import { createLogger } from "../../src/support/logger.ts";
 import { MemoryCalls } from "../calls/memory-calls.ts";
 import { establish, type Lab, type LabOptions, lab } from "./harness.ts";
@@ -264,6 +266,50 @@ describe("every line of the log about a call", () => {
     expect(lines.find(({ msg }) => msg === "session failed by a fault of the relay")).toMatchObject(about);
     expect(lines.find(({ msg }) => msg === "app server given up")).toMatchObject(others);
     expect(server).toBeDefined();
+  });
+});
+
+describe("a user who has shown the password and is refused all the same (P5)", () => {
+  /** Credentials of alice, for the challenge to her INVITE. */
+  const credentials = (challenge: SipResponse): [string, string] => {
+    const nonce = /nonce="([^"]+)"/.exec(challenge.headers.get("www-authenticate")!)![1]!;
+    const uri = "sip:service1@portal.com";
+    const answer = {
+      algorithm: "md5",
+      method: "INVITE",
+      uri,
+      nonce,
+      qop: "auth",
+      nc: "00000001",
+      cnonce: "c",
+    } as const;
+    const response = digestResponse({ ...answer, ha1: ha1("md5", "alice", "portal.com", "secret") });
+    const said = `username="alice", realm="portal.com", nonce="${nonce}", uri="${uri}", response="${response}"`;
+    return ["Authorization", `Digest ${said}, algorithm=MD5, qop=auth, nc=00000001, cnonce="c"`];
+  };
+
+  it("is no stranger: the record has the user, and the answer the reference", async () => {
+    const { l, store, read } = await recorded({ signIn: true });
+    l.client.invite();
+    const headers = [credentials(l.client.response(401))];
+    l.client.invite({ headers, from: "<sip:bob@portal.com>" });
+    const refusal = l.client.response(403);
+    const [record] = await read();
+    const why = "sign-in: From is not the user alice of this portal who signed in";
+    expect(record).toMatchObject({ user: "alice", status: 403, why, endedBy: "relay" });
+    expect(refusal.headers.get("warning")).toBe(`399 tollgate "reference ${record!.id}"`);
+    expect(store.pages_.map(({ ring }) => ring)).toEqual(["users"]);
+  });
+
+  it("with a wrong password it stays a stranger's, without a reference", async () => {
+    const { l, store, read } = await recorded({ signIn: true });
+    l.client.invite();
+    const [name, value] = credentials(l.client.response(401));
+    l.client.invite({ headers: [[name, value.replace(/response="./, 'response="x')]] });
+    expect(l.client.response(401).headers.has("warning")).toBe(false);
+    await read();
+    expect(store.records[0]).not.toHaveProperty("user");
+    expect(store.pages_.map(({ ring }) => ring)).toEqual(["strangers"]);
   });
 });
 

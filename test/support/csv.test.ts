@@ -2,12 +2,12 @@ import { describe, expect, it } from "vitest";
 import { readCsv } from "../../src/support/csv.ts";
 
 /** The rows of a text, read in pieces of `size` characters. */
-async function rows(text: string, size = text.length) {
+async function rows(text: string, size = text.length, needs = "a") {
   async function* pieces() {
     for (let i = 0; i < text.length; i += Math.max(1, size)) yield text.slice(i, i + Math.max(1, size));
   }
   const all = [];
-  for await (const row of readCsv(pieces()))
+  for await (const row of readCsv(pieces(), needs))
     all.push(row.ok ? [row.value.line, row.value.fields && Object.fromEntries(row.value.fields)] : row.error);
   return all;
 }
@@ -23,7 +23,7 @@ describe("CSV (RFC 4180)", () => {
   it.each([1, 2, 7, text.length])(
     "is read in pieces of %i characters, with the lines on which records begin",
     async (size) => {
-      expect(await rows(text, size)).toEqual(read);
+      expect(await rows(text, size, "user")).toEqual(read);
     },
   );
 
@@ -47,5 +47,14 @@ describe("CSV (RFC 4180)", () => {
 
   it("ends with an error where two columns have one name", async () => {
     expect(await rows("a,A\n1,2")).toEqual(["the header row has a twice"]);
+  });
+
+  it.each([
+    ["", "it is empty, and has no header row"],
+    ["\n \n", "it is empty, and has no header row"],
+    ["b,c\n1,2\n", "the header row has no column a; it has b, c"],
+    ["b,c", "the header row has no column a; it has b, c"],
+  ])("ends with an error where the header row is not what is needed: %j", async (text, error) => {
+    expect(await rows(text)).toEqual([error]);
   });
 });

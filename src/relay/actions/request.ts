@@ -8,7 +8,7 @@ import type { SettledVerdict } from "../../directory/authenticator.ts";
 import type { ForkMode } from "../../directory/types.ts";
 import { Credits, prepaidIn } from "../charges/credits.ts";
 import { laterStatus } from "../dialog/reply.ts";
-import { challengeHeaders, HELD_OFF } from "../leg/sign-in.ts";
+import { challengeHeaders, HELD_OFF, noteRefusal } from "../leg/sign-in.ts";
 import { contained } from "../model/contained.ts";
 import type { Core } from "../model/core.ts";
 import { ofRequest } from "../model/log-facts.ts";
@@ -61,11 +61,8 @@ function report(request: ClientRequest, verdict: SettledVerdict): void {
       request.refuse("user.refused", { status: 401, headers: challengeHeaders(verdict.challenges) }, USED_NONCE);
       return;
     case "refused":
-      request.refuse(
-        "user.refused",
-        { status: verdict.status, headers: challengeHeaders(verdict.challenges) },
-        `sign-in: ${verdict.reason}`,
-      );
+      noteRefusal(request.record, verdict);
+      request.refuse("user.refused", { status: verdict.status, headers: challengeHeaders(verdict.challenges) });
   }
 }
 

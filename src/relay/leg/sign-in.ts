@@ -1,3 +1,4 @@
+import type { OpenRecord } from "../../calls/open-record.ts";
 import type { Authenticator, SettledVerdict, Verdict } from "../../directory/authenticator.ts";
 import type { AppServerKey } from "../../directory/types.ts";
 import type { SipRequest } from "../../sip/message.ts";
@@ -81,9 +82,18 @@ function settle(core: Core, transaction: NewRequest, verdict: SettledVerdict, th
       challenge(core, transaction, verdict.challenges);
       return;
     case "refused":
-      recordOf(transaction)?.because(`sign-in: ${verdict.reason}`);
+      noteRefusal(recordOf(transaction), verdict);
       reply(transaction, verdict.status, challengeHeaders(verdict.challenges));
   }
+}
+
+/** What the operator reads of a refused sign-in. With the right password it is the user's request, and no stranger's. */
+export function noteRefusal(
+  record: OpenRecord | undefined,
+  { user, reason }: Extract<SettledVerdict, { verdict: "refused" }>,
+): void {
+  if (user !== undefined) record?.signedIn(user);
+  record?.because(`sign-in: ${reason}`);
 }
 
 /** Challenges a request that brings no credentials, or none that prove who sent it. */
