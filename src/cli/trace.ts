@@ -91,7 +91,7 @@ Examples:
       "text (ladder and messages), json, pcap (Wireshark, sngrep), hep (send it to a Homer)",
       "text",
     )
-    .option("--to <where>", "a file; for hep a host and port; default: standard output")
+    .option("--to <where>", "a file; for hep a host and port; default, but for pcap and hep: standard output")
     .action(async (name: string, { format, to }: { format: string; to?: string }, command: Command) => {
       if (format === "hep" && to === undefined) throw new CliError("--to: the host and port of a Homer", EXIT.usage);
       if (format === "pcap" && to === undefined) throw new CliError("--to: a file for the capture", EXIT.usage);

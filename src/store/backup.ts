@@ -5,11 +5,12 @@ import {
   existsSync,
   mkdirSync,
   readdirSync,
+  realpathSync,
   renameSync,
   rmSync,
   statSync,
 } from "node:fs";
-import { join } from "node:path";
+import { join, relative, resolve } from "node:path";
 import { open } from "lmdb";
 import { privateFiles, privateFolder } from "../support/private-folder.ts";
 
@@ -18,6 +19,16 @@ import { privateFiles, privateFolder } from "../support/private-folder.ts";
  * journal in between is in both copies, and its id keeps it from being billed twice. The other way round it would be in
  * none of them.
  */
+
+/** Whether one of the two folders is the other, or lies in it. */
+function overlap(one: string, other: string): boolean {
+  const isIn = (inner: string, outer: string) => !relative(outer, inner).split("/").includes("..");
+  const [a, b] = [placeOf(one), placeOf(other)];
+  return isIn(a, b) || isIn(b, a);
+}
+
+/** Without links, as far as it is there. */
+const placeOf = (path: string): string => (existsSync(path) ? realpathSync(path) : resolve(path));
 
 const DATABASES = ["journal", "usage", "store"] as const;
 
@@ -28,6 +39,8 @@ const DATABASES = ["journal", "usage", "store"] as const;
 export async function backUp(data: string, to: string): Promise<string[]> {
   const there = DATABASES.filter((name) => existsSync(join(data, name, "data.mdb")));
   if (there.length === 0) throw new Error(`${data} has no data of a relay`);
+  if (overlap(data, to))
+    throw new Error(`${to} and the data folder ${data} are in each other: name a folder elsewhere`);
   if (existsSync(to) && readdirSync(to).length > 0) throw new Error(`${to} is not empty: name a new folder`);
   privateFolder(to);
   for (const name of there) await copyDatabase(join(data, name), join(to, name));
@@ -55,6 +68,7 @@ async function copyDatabase(from: string, to: string): Promise<void> {
 export function restore(from: string, data: string): string | undefined {
   if (!DATABASES.some((name) => existsSync(join(from, name, "data.mdb"))))
     throw new Error(`${from} is no copy of a data folder`);
+  if (overlap(data, from)) throw new Error(`${from} and the data folder ${data} are in each other: move the copy away`);
   const isUsed = existsSync(data) && readdirSync(data).length > 0;
   const aside = `${data.replace(/\/+$/, "")}.before-restore`;
   if (isUsed && existsSync(aside)) throw new Error(`${aside} is there already: move it away first`);

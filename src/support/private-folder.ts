@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, readdirSync, statSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 
 /*
@@ -16,7 +16,7 @@ type Chmod = (path: string, mode: number) => void;
  * open to others, or if it is a folder that everybody uses, which must not be closed.
  */
 export function privateFolder(path: string, chmod: Chmod = chmodSync): void {
-  mkdirSync(path, { recursive: true, mode: 0o700 });
+  makeFolder(resolve(path));
   if (!isOpen(path)) return;
   const { mode } = statSync(path);
   const shown = (mode & 0o7777).toString(8).padStart(4, "0");
@@ -25,6 +25,18 @@ export function privateFolder(path: string, chmod: Chmod = chmodSync): void {
       `${path} is for everybody (mode ${shown}): it takes a folder of its own, such as ${join(path, "tollgate")}`,
     );
   close(path, 0o700, chmod, `mode ${shown}`);
+}
+
+/** Node's own `recursive` never returns where a file system takes no folders, such as /proc. */
+function makeFolder(path: string): void {
+  if (existsSync(path)) return;
+  makeFolder(dirname(path));
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    statSync(path); // another process has made it; or it is a link that leads nowhere
+  }
 }
 
 /** Closes the files in a folder to all but their owner: all files, or those of these names. */

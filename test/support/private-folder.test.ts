@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { privateFiles, privateFolder } from "../../src/support/private-folder.ts";
@@ -14,6 +14,20 @@ describe.skipIf(process.platform === "win32")("a folder of secrets", () => {
     const path = join(freshFolder(), "a", "b");
     privateFolder(path);
     expect(modeOf(path)).toBe("700");
+  });
+
+  it("is refused where none can be made", () => {
+    const folder = freshFolder();
+    symlinkSync(join(folder, "unmounted"), join(folder, "link"));
+    expect(() => privateFolder(join(folder, "link"))).toThrow(/ENOENT/);
+    expect(() => privateFolder(join(folder, "link", "data"))).toThrow(/ENOENT/);
+    writeFileSync(join(folder, "file"), "");
+    expect(() => privateFolder(join(folder, "file", "data"))).toThrow(/ENOTDIR/);
+  });
+
+  // Node's own way to make the folders above as well never returns here.
+  it.runIf(process.platform === "linux")("is refused in a file system that takes no folders", () => {
+    expect(() => privateFolder("/proc/tollgate/data")).toThrow(/ENOENT/);
   });
 
   it.each([0o755, 0o750, 0o777, 0o701, 0o2770])("of mode %o is closed to others", (mode) => {
