@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { userInfo } from "node:os";
 import type { Command } from "commander";
 import type { Config } from "../config/schema.ts";
@@ -31,7 +32,14 @@ export async function ask<In, Out>(
     if (answer.ok) return answer.value as Out;
     if (!answer.error.absent || operation.live !== "if-there") throw notAnswered(config, answer.error);
   }
+  if (operation.method === "GET") sayIfNothing(io, readConfig(io, command.optsWithGlobals().config).config);
   return onStore(io, command, async (context) => (await perform(operation, context, input, auditOf(io))) as Out);
+}
+
+/** Who looks in the wrong folder would take an empty answer for the truth. */
+function sayIfNothing(io: Io, { data, store }: Config): void {
+  if (store === undefined && !existsSync(data))
+    io.err(`there was no data folder ${data}: if a relay has another one, name its configuration with --config\n`);
 }
 
 /** Asks the first process on a data folder that is up: each answers for all of the cluster. */

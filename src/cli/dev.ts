@@ -56,18 +56,24 @@ export interface Dev {
   stop(): Promise<string>;
 }
 
+/** By the option from which each part of the configuration was made. */
+const mistakeIn = ({ path, message }: { path: readonly PropertyKey[]; message: string }): string =>
+  `${path.includes("uri") ? "--app-server" : "--service"}: expected ${message}`;
+
 /** Starts the relay, and an app server where none is named. `write` takes a line of the ladder. */
 export async function startDev(options: DevOptions, write: (line: string) => void, fancy: boolean): Promise<Dev> {
   const { service, user, password } = options;
   const port = Number(options.port);
-  if (!Number.isInteger(port) || port < 0 || port > 65_535)
+  if (!/^\d+$/.test(options.port) || port > 65_535)
     throw new CliError(`--port: expected a port; found "${options.port}"`, EXIT.usage);
   // Only this command needs all of it.
-  const { configSchema } = await import("../config/schema.ts");
+  const { configSchema, userNameSchema } = await import("../config/schema.ts");
   const { startRelay } = await import("../node/relay.ts");
   const { createLogger } = await import("../support/logger.ts");
   const { registerUser } = await import("../directory/users.ts");
   const { serve } = await import("../sdk/index.ts");
+  const named = userNameSchema.safeParse(user);
+  if (!named.success) throw new CliError(`--user: expected ${named.error.issues[0]?.message}`, EXIT.usage);
   const startedAt = Date.now();
   const data = await mkdtemp(join(tmpdir(), "tollgate-dev-"));
   const own =
@@ -91,8 +97,7 @@ export async function startDev(options: DevOptions, write: (line: string) => voi
       health: { intervalS: 0 },
       session: { probeS: 0 },
     });
-    if (!read.success)
-      throw new CliError(read.error.issues.map(({ message }) => `expected ${message}`).join("\n"), EXIT.usage);
+    if (!read.success) throw new CliError([...new Set(read.error.issues.map(mistakeIn))].join("\n"), EXIT.usage);
     const config: Config = read.data;
     await withStore(config, (store) =>
       registerUser(store, { id: user, realm: config.portal.realm, password, md5: true }),

@@ -59,6 +59,13 @@ describe("tollgate calls, while no relay runs (P5)", () => {
     expect(await tollgate("call", "nothing")).toMatchObject({ code: 1 });
   });
 
+  it("says so where there is no data folder, which may be another than the relay's", async () => {
+    const { code, out, err } = await tollgate("calls");
+    expect({ code, out }).toEqual({ code: 0, out: "no calls\n" });
+    expect(err).toMatch(/^there was no data folder .*data: if a relay has another one, name .* --config\n$/);
+    expect((await tollgate("calls")).err).toBe("");
+  });
+
   it("finds a call by its Call-ID also where its sender did not get past the sign-in", async () => {
     const { user: _, ...stranger } = call(3, { status: 401, reason: "Unauthorized", why: "sign-in: wrong password" });
     await stored(call(1), stranger);

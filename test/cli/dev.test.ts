@@ -47,3 +47,13 @@ it("tollgate dev refuses an app server that is none, and leaves nothing behind",
   await expect(startDev({ ...OPTIONS, appServer: "shop" }, () => {}, false)).rejects.toThrow("a SIP URI such as");
   await expect(startDev({ ...OPTIONS, port: "x" }, () => {}, false)).rejects.toThrow("--port");
 });
+
+it.each([
+  [{ appServer: "nonsense" }, /^--app-server: expected a SIP URI such as .*$/],
+  [{ service: "../x" }, /^--service: expected an id of .*$/],
+  [{ user: "a:b" }, /^--user: expected a user id as in .*$/],
+  [{ user: "" }, /^--user: expected /],
+  [{ port: "" }, /^--port: expected a port; found ""$/],
+])("tollgate dev names the option that is wrong, once: %j", async (wrong, message) => {
+  await expect(startDev({ ...OPTIONS, ...wrong }, () => {}, false)).rejects.toThrow(message);
+});
