@@ -68,7 +68,8 @@ function servicesOfNobody(config: Config, { services, appServers }: Registered):
 /** Others than this machine can reach the relay, and no client writes sip:wine@localhost. */
 function noDomain({ portal, listen }: Config): Finding[] {
   if (portal.domains.join() !== "localhost" || listen.every(({ address }) => isLoopback(address))) return [];
-  const message = "no domain is set, so the portal is localhost, which other machines take for themselves: set portal.domains";
+  const message =
+    "no domain is set, so the portal is localhost, which other machines take for themselves: set portal.domains";
   return [{ path: ["listen"], message }];
 }
 

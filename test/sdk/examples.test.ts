@@ -43,9 +43,9 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const withPorts = (text: string) =>
   [...ports].reduce((all, [port, free]) => all.replaceAll(new RegExp(`\\b${port}\\b`, "g"), String(free)), text);
 
-async function open(): Promise<void> {
+async function open(health?: object): Promise<void> {
   const { listen: _, ...config } = parse(withPorts(read("tollgate.yaml")));
-  const settings = { portal: { domain: "localhost" }, ...config };
+  const settings = { portal: { domain: "localhost" }, ...config, ...(health && { health }) };
   portal = await openPortal({ config: settings });
   ports.set("5060", portal.tcp);
   const { http } = configSchema.parse(settings);
@@ -171,16 +171,18 @@ describe("the examples of the SDK", { timeout: 30_000 }, () => {
       console.warn(`${name} is not tried: there is no ${programs.join(" or ")} with what it needs here`);
       return;
     }
-    await open();
+    await open({ intervalS: 1 }); // it is asked by OPTIONS, too
     const file = join(folder, name);
     writeFileSync(file, withPorts(read(name)));
     const shop = await start(name, program, [...more.map(withPorts), file], { keepInput: true });
     await shop.says(/open|started/);
+    await shop.says(/OPTIONS \/tollgate|Closing/);
     const service = name.replace(/shop\./, "").replace("py", "python");
     const customer = await run("customer.mjs", process.execPath, service);
     expect(await customer.exit, customer.output()).toEqual({ code: 0, signal: null });
     expect(customer.output()).toBe(said("customer.mjs"));
     expect(lines(await portal!.bill())).toContain("1 x Riesling by direct: 12.50 EUR");
+    expect(shop.output()).not.toMatch(/warning|fatal|traceback/i);
   });
 
   it("are all run here, and README.md of the SDK names them", () => {

@@ -24,7 +24,7 @@ function basket(string $session): string { return sys_get_temp_dir() . '/visit-'
 [, $visit, $item] = explode('/', "{$_SERVER['REQUEST_URI']}//");
 $body = file_get_contents('php://input');
 if ($visit === 'tollgate') {
-    if (!isOfRelay($body)) exit(http_response_code(403));
+    if ($body === '' || !isOfRelay($body)) exit(http_response_code($body === '' ? 200 : 403)); // '': OPTIONS
     $event = json_decode($body);
     $file = basket($event->session);
     if ($event->type === 'session.requested') file_put_contents($file, '');
