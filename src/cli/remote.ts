@@ -42,7 +42,14 @@ export function addRemoteOptions(program: Command): void {
     .option("--token-file <file>", "with --remote: a file with the token (default: the variable TOLLGATE_TOKEN)")
     .option("--ca <file>", "with --remote: the authority that signed the relay's certificate, if no known one has")
     .hook("preAction", (_program, command) => {
-      if (command.optsWithGlobals().remote === undefined || REMOTE.has(command)) return;
+      const { remote, tokenFile, ca } = command.optsWithGlobals() as Options;
+      for (const [option, value] of [
+        ["--token-file", tokenFile],
+        ["--ca", ca],
+      ] as const)
+        if (remote === undefined && value !== undefined)
+          throw new CliError(`${option} is of use with --remote alone: this machine is asked without it`, EXIT.usage);
+      if (remote === undefined || REMOTE.has(command)) return;
       const names = [];
       for (let one: Command | null = command; one?.parent; one = one.parent) names.unshift(one.name());
       throw new CliError(
@@ -67,8 +74,17 @@ interface Options {
 
 function urlOf(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (!url || !["http:", "https:"].includes(url.protocol) || !["", "/"].includes(url.pathname) || url.username !== "")
-    throw new CliError(`--remote: expected a URL such as https://portal.example:8443; found "${text}"`, EXIT.usage);
+  // Not repeated: others may read what commands say.
+  if (url && url.username + url.password !== "")
+    throw new CliError(
+      "--remote: a name or password in the URL is no use: --token-file, or the variable TOLLGATE_TOKEN",
+      EXIT.usage,
+    );
+  if (!url || !["http:", "https:"].includes(url.protocol) || !["", "/"].includes(url.pathname))
+    throw new CliError(
+      `--remote: expected a URL such as https://portal.example:8443; found "${text.replace(/[^/@]*@/g, "***@")}"`,
+      EXIT.usage,
+    );
   const host = url.hostname.replace(/^\[|\]$/g, "");
   if (url.protocol === "http:" && host !== "localhost" && !isLoopback(host))
     throw new CliError("--remote: expected https, since others could read the token on its way", EXIT.usage);
@@ -203,4 +219,6 @@ function problemIn(bytes: Buffer): { readonly title?: string; readonly detail?: 
 const reasonOf = ({ code, message }: NodeJS.ErrnoException): string =>
   code !== undefined && /CERT|SIGNATURE|ISSUER|ALTNAME/.test(code)
     ? `its certificate is not believed: ${message}; see: --ca`
-    : message;
+    : code === "EPROTO" || code === "ERR_SSL_WRONG_VERSION_NUMBER"
+      ? "it does not answer in TLS there: is that port one of http (http.plain)?"
+      : message;

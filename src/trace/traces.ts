@@ -43,8 +43,9 @@ export class Traces {
 
   /** Returns why it cannot begin; undefined: it has. */
   start(options: TraceOptions, now: number): string | undefined {
-    if (this.traces.get(options.name)?.running) return `a trace of the name ${options.name} runs already`;
-    this.traces.delete(options.name);
+    const before = this.traces.get(options.name);
+    if (before?.running) return `a trace of the name ${options.name} runs already`;
+    if (before) return `what the trace ${options.name} has recorded is kept: drop it first, or take another name`;
     if (this.traces.size >= MOST_TRACES) return `there are ${MOST_TRACES} traces: stop or drop one`;
     const trace = new Trace(options, now);
     this.traces.set(options.name, trace);

@@ -103,6 +103,25 @@ describe("tollgate --remote", () => {
     expect(await remote("sessions", "a.b")).toMatchObject({ code: 2, err: expect.stringContaining("expected a URL") });
   });
 
+  it.each(["https://ann:geheim@portal.example", "https//ann:geheim@portal.example", "https://geheim@portal.example"])(
+    "does not repeat a password that stands in the URL %s",
+    async (written) => {
+      url = written;
+      const { code, out, err } = await remote("sessions", "a.b");
+      expect([code, `${out}${err}`.includes("geheim")]).toEqual([2, false]);
+    },
+  );
+
+  it.each(["--token-file ann.token", "--ca ca.pem"])("says that %s is of no use without it", async (option) => {
+    const { code, err } = await terminal.tollgate(["sessions", ...option.split(" ")]);
+    expect([code, err]).toEqual([2, expect.stringContaining("of use with --remote alone")]);
+  });
+
+  it("says that a port without TLS does not speak it", async () => {
+    url = `https://127.0.0.1:${lab.port}`;
+    expect((await remote("sessions", "a.b")).err).toContain("it does not answer in TLS there");
+  });
+
   it("checks the relay's certificate", async () => {
     const folder = temporaryFolder();
     const { cert, key, pem } = selfSigned(folder.path);

@@ -143,6 +143,18 @@ describe("a trace of a cluster (P5)", () => {
     expect((await ask("DELETE", "/v1/traces/why")).status).toBe(404);
   });
 
+  it("does not take the place of one that was stopped: what that has recorded is dropped first", async () => {
+    const { one, ask, exported } = await cluster();
+    await ask("POST", "/v1/traces", { name: "why" });
+    one.call("alice", "call-1")("INVITE sip:one SIP/2.0\r\n\r\n");
+    await ask("POST", "/v1/traces/why/stop");
+    const again = await ask("POST", "/v1/traces", { name: "why" });
+    expect([again.status, again.json.detail]).toEqual([409, expect.stringContaining("drop it first")]);
+    expect(await exported("why")).toContain("sip:one");
+    await ask("DELETE", "/v1/traces/why");
+    expect((await ask("POST", "/v1/traces", { name: "why" })).status).toBe(200);
+  });
+
   it("names the nodes that did not answer", async () => {
     const { ask } = await cluster({ answers: false });
     expect((await ask("POST", "/v1/traces", { name: "why" })).json.missing).toEqual(["n2"]);
