@@ -14,20 +14,21 @@ export interface RoutedNats extends NatsServer {
 
 /**
  * NATS servers with JetStream, as one cluster. They tell clients nothing of each other, so that a node uses its own
- * ways. Between two of them there is one route, which leads over a process of its own.
+ * ways. Between two of them all routes lead over one process.
  */
 export async function startNatsServers(many: number): Promise<RoutedNats[]> {
   const ports: number[] = [];
   for (let i = 0; i < many; i++) ports.push(await freePort());
   const routes: { readonly from: number; readonly to: number; readonly link: Link }[] = [];
   for (let from = 0; from < many; from++)
-    for (let to = from + 1; to < many; to++) routes.push({ from, to, link: await openLink([{ port: ports[to]! }]) });
+    for (let to = from + 1; to < many; to++)
+      routes.push({ from, to, link: await openLink([{ port: ports[to]! }, { port: ports[from]! }]) });
   const config = (i: number) =>
     many === 1
       ? ""
       : `server_name: n${i}
 cluster { name: chaos, listen: "127.0.0.1:${ports[i]}", no_advertise: true
-  routes: [${routes.flatMap(({ from, link }) => (from === i ? link.urls.map((url) => `"${url}"`) : [])).join(", ")}] }`;
+  routes: [${routes.flatMap(({ from, to, link: { urls } }) => (from === i ? [urls[0]] : to === i ? [urls[1]] : [])).join(", ")}] }`;
   const servers = await Promise.all(ports.map((_, i) => startNats({ config: config(i) })));
   await jetStreamIsThere(servers[0]!.url);
   return servers.map((server, i) => {
