@@ -491,13 +491,13 @@ export class Nodes {
   }
 
   /** Plays a call until the app server has answered and the client has heard of it. */
-  async answered() {
+  async answered({ inviteHeaders = [], answerHeaders = [] }: CallHeaders = {}) {
     const { client, server } = this;
     const known = new Set(this.all.filter(({ isDead }) => !isDead).flatMap(({ l }) => l.core.sessions.allKeys()));
-    const invite = client.invite({ body: "v=0" });
+    const invite = client.invite({ body: "v=0", headers: inviteHeaders });
     await this.run(10);
     const inviteAtServer = server.request("INVITE");
-    const answerOfServer = server.answer(inviteAtServer, 200, { body: "v=1" });
+    const answerOfServer = server.answer(inviteAtServer, 200, { body: "v=1", headers: answerHeaders });
     await this.run(60);
     client.inbox.splice(0, client.inbox.length - 1); // a provisional answer
     const answer = client.response(200);
@@ -505,8 +505,8 @@ export class Nodes {
     return { invite, answer, inviteAtServer, answerOfServer, id: ids.find((id) => !known.has(id))! };
   }
 
-  async established() {
-    const call = await this.answered();
+  async established(headers?: CallHeaders) {
+    const call = await this.answered(headers);
     this.client.ack(call.invite, call.answer);
     await this.run(10);
     this.server.request("ACK");
@@ -530,6 +530,12 @@ export class Nodes {
   ended(session: string): ChargingEvent[] {
     return [...this.billed.values()].filter((event) => event.type === "session.ended" && event.session.id === session);
   }
+}
+
+/** What the client's INVITE and the app server's answer have besides. */
+interface CallHeaders {
+  readonly inviteHeaders?: [string, string][];
+  readonly answerHeaders?: [string, string][];
 }
 
 export type Call = Awaited<ReturnType<Nodes["answered"]>>;

@@ -58,6 +58,8 @@ const authorization = (challenge: SipResponse, uri: string): [string, string] =>
   ];
 };
 
+const SESSION_EXPIRES = (value: string): [string, string] => ["Session-Expires", value];
+
 interface Call {
   readonly uri?: string;
   readonly service?: string;
@@ -341,6 +343,60 @@ describe("a call of an app server to a client", () => {
     expect(last(l.client)).toEqual(expect.arrayContaining(["ACK", "BYE"]));
     expect(last(server)).toContain("BYE");
     expect(l.events).toEqual([]);
+  });
+
+  it("has a session timer with each end, by what that can (RFC 4028 §7.1, §9)", async () => {
+    const l = await opened();
+    register(l.client);
+    const server = l.server("a");
+    const invite = call(l, { headers: [["Supported", "timer"], SESSION_EXPIRES("900;refresher=uac")] });
+    await l.settle();
+    const atClient = l.client.request("INVITE");
+    expect([atClient.headers.get("session-expires"), atClient.headers.all("supported")]).toEqual(["1800", ["timer"]]);
+    l.client.answer(atClient, 200, { headers: [["Allow", "INVITE, UPDATE"], SESSION_EXPIRES("600;refresher=uac")] });
+    const answer = server.response(200);
+    expect(answer.headers.get("session-expires")).toBe("900;refresher=uac");
+    server.ack(invite, answer);
+    l.client.request("ACK");
+    await l.settle();
+    l.clock.advance(300_000);
+    const refresh = l.client.request("UPDATE");
+    expect(refresh.headers.get("session-expires")).toBe("600;refresher=uac");
+    l.client.answer(refresh, 200, { headers: [SESSION_EXPIRES("600;refresher=uac")] });
+    expect(server.inbox).toEqual([]);
+    server.inDialog("UPDATE", invite, answer, 3, { headers: [["Supported", "timer"], SESSION_EXPIRES("900")] });
+    server.response(200);
+    for (let n = 0; n < 2; n++) {
+      l.clock.advance(300_000);
+      l.client.answer(l.client.request("UPDATE"), 200, { headers: [SESSION_EXPIRES("600;refresher=uac")] });
+    }
+    expect(l.core.sessions.size).toBe(1);
+    l.clock.advance(269_000);
+    expect(l.client.request("BYE").headers.get("reason")).toContain("server is gone");
+  });
+
+  it("calls a device again that wants a longer interval (422, RFC 4028 §7.3), at most twice", async () => {
+    const l = await opened();
+    register(l.client);
+    call(l);
+    await l.settle();
+    const seen: unknown[] = [];
+    for (const minS of [3_600, 5_400, 7_200]) {
+      const invite = l.client.request("INVITE");
+      seen.push([invite.headers.get("session-expires"), invite.headers.get("min-se"), String(invite.body)]);
+      l.client.answer(invite, 422, { headers: [["Min-SE", String(minS)]] });
+      expect(l.client.request("ACK").cseq!.number).toBe(invite.cseq!.number);
+    }
+    expect(seen).toEqual([
+      ["1800", undefined, "v=0"],
+      ["3600", "3600", "v=0"],
+      ["5400", "5400", "v=0"],
+    ]);
+    await l.settle();
+    expect(l.client.inbox).toEqual([]);
+    l.server("a").response(422);
+    l.clock.advance(64_000);
+    expect(l.leftovers()).toMatchObject({ sessions: 0, requests: 0, legs: 0, transactions: 0 });
   });
 
   it("is refused for want of credit, before the client rings", async () => {

@@ -8,6 +8,7 @@ import type { Dialog } from "../dialog/dialog.ts";
 import { ALLOW, offeredPackages } from "../dialog/passing.ts";
 import { contactUri, isSips } from "../dialog/sips.ts";
 import { Leg } from "../leg/leg.ts";
+import { askForTimer, takeMinimum, takeTimer } from "../leg/session-timer.ts";
 import { acknowledgeUnwanted } from "../leg/unwanted.ts";
 import { hearing } from "../media/gate.ts";
 import type { Core, SessionPort as Session } from "../model/core.ts";
@@ -75,6 +76,11 @@ export class ClientCall implements Asking, TimerOwner<"ringing"> {
     headers.set("Allow", ALLOW);
     const packages = offeredPackages(original.headers);
     if (packages.length > 0) headers.add("Recv-Info", packages.join(", "));
+  }
+
+  /** What the devices were asked. */
+  get asked(): SipRequest | undefined {
+    return this.original;
   }
 
   cancel(reason?: string): void {
@@ -177,6 +183,7 @@ class Ring implements ClientTransactionUser {
   private transaction: ClientTransaction | undefined;
   private cancelReason: string | undefined;
   private cancelled = false;
+  private tries = 1;
 
   constructor(core: Core, session: Session, call: ClientCall, flows: readonly Binding[]) {
     this.core = core;
@@ -191,11 +198,15 @@ class Ring implements ClientTransactionUser {
     if (!binding) return;
     this.flows = others;
     this.leg?.close();
-    const leg = new Leg(this.core, this.session, "client", dialogTo(this.core, this.session, binding));
-    this.leg = leg;
+    this.leg = new Leg(this.core, this.session, "client", dialogTo(this.core, this.session, binding));
+    this.ask(this.leg);
+  }
+
+  private ask(leg: Leg): void {
     const request = leg.request("INVITE");
     this.seq = leg.dialog.localSeq;
     this.call.fill(request);
+    askForTimer(leg, request);
     leg.send(request, hearing(this.session, "client", request, this), (transaction) => {
       this.transaction = transaction;
       if (this.cancelled) this.cancel(this.cancelReason);
@@ -222,6 +233,12 @@ class Ring implements ClientTransactionUser {
     if (response.status >= 300) {
       // RFC 5626 §5.3.1: the flow is gone; the device may have another.
       if (response.status === 430 && this.goesOn()) return;
+      if (response.status === 422 && leg && !this.cancelled && takeMinimum(leg, response, this.tries)) {
+        this.tries++;
+        this.transaction?.abandon();
+        this.ask(leg); // RFC 4028 §7.3: the same dialog's next INVITE
+        return;
+      }
       this.leg?.close();
       this.call.refused(this, response.status, response);
       return;
@@ -232,6 +249,7 @@ class Ring implements ClientTransactionUser {
       return;
     }
     leg?.confirm(response);
+    if (leg) takeTimer(leg, response, this.call.asked);
     if (leg && this.call.answered(this, response)) return;
     acknowledgeUnwanted(this.core, response, this.transaction!.flow, true);
     leg?.close();

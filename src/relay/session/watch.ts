@@ -2,7 +2,7 @@ import type { TimerHandle } from "../../support/clock.ts";
 import type { Timer, TimerOwner } from "../../support/timer-queues.ts";
 import { meansGone } from "../dialog/outcomes.ts";
 import { takeRest } from "../leg/rest.ts";
-import { askForTimer, takeTimer } from "../leg/session-timer.ts";
+import { askForTimer, takeMinimum, takeTimer } from "../leg/session-timer.ts";
 import type { LegPort, SessionPort } from "../model/core.ts";
 
 /** How often a session is looked at that nobody probes. */
@@ -110,10 +110,9 @@ export class Watch implements TimerOwner<"look" | "bye"> {
       session.actor.send({ type: "bye.late", at: session.now() });
       return;
     }
-    if (core.config.session.probeS > 0) {
-      if (client) this.probe(client);
-      if (server) this.probe(server);
-    }
+    // Who has refused to be told our Contact is told again, also where nobody is probed.
+    for (const leg of [client, server])
+      if (leg && (core.config.session.probeS > 0 || leg.contactIsNew)) this.probe(leg);
     this.lookAgain();
   }
 
@@ -121,7 +120,7 @@ export class Watch implements TimerOwner<"look" | "bye"> {
    * Asks one end whether it is still in the session: OPTIONS inside the dialog, which changes nothing (RFC 3261 §11).
    * Where the session has come from another node, it is UPDATE, which tells the peer our Contact (RFC 3311 §5.1).
    */
-  probe(leg: LegPort): void {
+  probe(leg: LegPort, tries = 1): void {
     const { core, appServer } = this.session;
     const { moves } = leg;
     // If the peer has moved since, the probe went to its old place and says nothing of where it is now.
@@ -143,6 +142,8 @@ export class Watch implements TimerOwner<"look" | "bye"> {
         if (tells && (response.status < 300 || CANNOT_BE_TOLD.has(response.status))) leg.contactTold();
         leg.isThere();
         if (leg.moves === moves) leg.returned();
+        const isTooShort = tells && response.status === 422 && takeMinimum(leg, response, tries);
+        if (isTooShort && !leg.session.closed) this.probe(leg, tries + 1); // RFC 4028 §7.3
       },
       timeout: () => gone("no answer to a probe"),
       transportError: (why) => {

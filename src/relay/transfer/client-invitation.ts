@@ -6,7 +6,7 @@ import type { TimerHandle } from "../../support/clock.ts";
 import type { ClientTransaction, ClientTransactionUser } from "../../transaction/types.ts";
 import type { Dialog } from "../dialog/dialog.ts";
 import { ALLOW, offeredPackages } from "../dialog/passing.ts";
-import { askForTimer, takeTimer } from "../leg/session-timer.ts";
+import { askForTimer, takeMinimum, takeTimer } from "../leg/session-timer.ts";
 import { acknowledgeUnwanted } from "../leg/unwanted.ts";
 import { hearing } from "../media/gate.ts";
 import type { Core, LegPort, SessionPort as Session } from "../model/core.ts";
@@ -42,6 +42,7 @@ export class ClientInvitation implements ClientTransactionUser {
   private transaction: ClientTransaction | undefined;
   private decided = false;
   private cancelled = false;
+  private tries = 1;
 
   constructor(core: Core, leg: LegPort, content: Content, invited: Invited) {
     this.core = core;
@@ -51,14 +52,19 @@ export class ClientInvitation implements ClientTransactionUser {
   }
 
   start(): void {
+    const { core } = this;
+    // The app server repeats its 200 for 64*T1 and then gives up: the client has to answer before that (RFC 3261
+    // §13.3.1.4).
+    this.timer = core.clock.setTimeout(() => this.giveUp(), 56 * core.config.timers.t1Ms);
+    this.ask();
+  }
+
+  private ask(): void {
     const { core, leg, content } = this;
     const request = leg.request("INVITE");
     this.seq = leg.dialog.localSeq;
     fill(core, request, content);
     askForTimer(leg, request);
-    // The app server repeats its 200 for 64*T1 and then gives up: the client has to answer before that (RFC 3261
-    // §13.3.1.4).
-    this.timer = core.clock.setTimeout(() => this.giveUp(), 56 * core.config.timers.t1Ms);
     leg.send(request, hearing(leg.session, "client", request, this), (transaction) => {
       this.transaction = transaction;
       if (this.cancelled) transaction.cancel();
@@ -73,6 +79,12 @@ export class ClientInvitation implements ClientTransactionUser {
   }
 
   final(response: SipResponse): void {
+    const isOpen = !this.decided && !this.cancelled;
+    if (response.status === 422 && isOpen && takeMinimum(this.leg, response, this.tries)) {
+      this.tries++;
+      this.ask(); // RFC 4028 §7.3
+      return;
+    }
     if (response.status >= 300) {
       this.decide(() => this.invited.refused(response));
       return;
