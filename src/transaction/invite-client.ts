@@ -5,7 +5,7 @@ import type { Destination, Flow } from "../transport/types.ts";
 import { type ClientContext, UNBOUNDED } from "./machine.ts";
 import { ackFor, cancelFor } from "./requests.ts";
 import type { TimerName } from "./timers.ts";
-import type { ClientTransaction, ClientTransactionUser, Released } from "./types.ts";
+import type { ClientTransaction, ClientTransactionUser, Released, Withdrawal } from "./types.ts";
 
 export type InviteClientState = "calling" | "proceeding" | "completed" | "accepted" | "terminated";
 
@@ -92,7 +92,7 @@ export class InviteClient implements ClientTransaction, TimerOwner<TimerName> {
     if (this.state === "proceeding") this.sendCancel();
   }
 
-  withdrawal(): ReturnType<NonNullable<ClientTransaction["withdrawal"]>> {
+  withdrawal(): Withdrawal | undefined {
     if (!this.request || this.state !== "proceeding" || this.cancelState === "sent") return undefined;
     return { cancel: cancelFor(this.request, undefined), flow: this.flow };
   }

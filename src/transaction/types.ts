@@ -76,6 +76,12 @@ export interface Released {
   readonly released?: boolean | undefined;
 }
 
+/** A CANCEL, and by which way it goes. */
+export interface Withdrawal {
+  readonly cancel: SipRequest;
+  readonly flow: Flow;
+}
+
 /** A request on its way. It can be kept without keeping messages in memory: after the final response it drops them. */
 export interface ClientTransaction {
   readonly branch: string;
@@ -89,7 +95,7 @@ export interface ClientTransaction {
    * INVITE only: the CANCEL that would go out now, and its way. Undefined: no provisional answer has come, or a final
    * one.
    */
-  withdrawal?(): { readonly cancel: SipRequest; readonly flow: Flow } | undefined;
+  withdrawal?(): Withdrawal | undefined;
   /**
    * Its user hears nothing more, e.g. because the session was given up. The transaction still does what the protocol
    * demands. `dialog`, for an INVITE: the To tag of the dialog that it has given its user; see

@@ -5,9 +5,11 @@ import type { Bus } from "../../src/bus/types.ts";
 import { CHARGE_JSON, PACKAGE } from "../../src/charging/charges/body.ts";
 import type { ChargingEvent } from "../../src/charging/events/events.ts";
 import { configSchema } from "../../src/config/schema.ts";
+import { userLimits } from "../../src/node/assemble.ts";
 import { joinCluster } from "../../src/node/cluster.ts";
 import type { Cluster } from "../../src/node/cluster-ports.ts";
 import { together } from "../../src/node/keepers.ts";
+import type { UserLimits } from "../../src/relay/admission/user-loads.ts";
 import { Router } from "../../src/relay/router.ts";
 import { goOn, restore } from "../../src/relay/session/snapshot.ts";
 import type { SipMessage, SipRequest, SipResponse } from "../../src/sip/message.ts";
@@ -100,6 +102,8 @@ export interface Sent {
 type Options = Omit<LabOptions, "clock" | "network" | "core"> & {
   /** False: there is no JetStream that could say who is dead. */
   readonly witness?: boolean;
+  /** The nodes share what clients have registered, and the limits per user. */
+  readonly shares?: boolean;
 };
 
 /** One run of a node. */
@@ -185,6 +189,7 @@ export class Run {
 
   async start(options: Options): Promise<this> {
     const { nodes, cluster, disk, name } = this;
+    const shares = options.shares ? cluster.shared : undefined;
     const found = new Map(disk.entries.filter(([id]) => !id.includes("\n")));
     const present = new Set(found.keys());
     const taken = present.size > 0 ? await cluster.takenBefore() : new Set<string>();
@@ -211,9 +216,11 @@ export class Run {
         kept: together([disk.sessions, cluster.keeper])!,
         recorder: cluster.recording(recorder),
         credit: nodes.credit,
+        ...(shares && { loadsElsewhere: shares.loads.keep(nodes.userLimits) }),
       },
     });
     const { core, transactions } = this.l;
+    shares?.attach(core);
     const before = cluster.before(transactions);
     network.deliver = (message, flow) => before.received(message, flow);
     disk.sessions.attach(core);
@@ -334,6 +341,7 @@ export class Nodes {
   private readonly journals = new Map<string, ChargingEvent[]>();
   private readonly folders: string[] = [];
   readonly options: Options;
+  readonly userLimits: UserLimits;
 
   constructor(options: Options = {}) {
     this.options = options;
@@ -345,6 +353,7 @@ export class Nodes {
       appServers: [{ id: "a", uri: "sip:192.0.2.100:5060", services: ["service1"] }],
       ...options.config,
     });
+    this.userLimits = userLimits({ limits: { ...this.config.limits, ...options.limits } });
     this.client = this.peerAt(CLIENT.address, CLIENT.port, options.clientTransport);
     this.server = this.peerAt("192.0.2.100", 5060);
   }

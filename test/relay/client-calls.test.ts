@@ -1,81 +1,20 @@
 import { describe, expect, it } from "vitest";
-import { newAppServerKey } from "../../src/directory/app-server-keys.ts";
-import type { User } from "../../src/directory/types.ts";
 import { goOn, restore } from "../../src/relay/session/snapshot.ts";
-import { digestResponse, ha1 } from "../../src/sip/digest.ts";
-import { Headers, SipRequest, type SipResponse } from "../../src/sip/message.ts";
-import { systemRandom } from "../../src/support/random.ts";
+import { Headers, SipRequest } from "../../src/sip/message.ts";
 import { binding } from "../registrar/samples.ts";
 import { KeptDisk } from "../simulation/kept-disk.ts";
 import { TestClock } from "../support/test-clock.ts";
+import { alice, beginCall, CALLS_CLIENTS, type CallToClient, register } from "./app-server-calls.ts";
 import { type Lab, type LabOptions, lab, type Peer } from "./harness.ts";
 
 /* An app server calls a client that has registered (RFC 3261 §10, §16.7): the roles of a call are turned, and the client pays. */
 
-const { key, secret } = newAppServerKey({
-  appServer: "a",
-  portalRealm: "portal.com",
-  md5: false,
-  now: 0,
-  random: systemRandom,
-});
-const alice: User = { id: "alice", realm: "portal.com", ha1: { sha256: "" } };
-
-const opened = (options: LabOptions = {}) =>
-  lab({ service: { callsClients: true, title: "Wine shop" }, keys: [key], users: [alice], ...options });
-
-let registers = 0;
-function register(peer: Peer, contact = `<sip:alice@${peer.address}:${peer.port}>`): void {
-  const via = `SIP/2.0/${peer.flow.transport.toUpperCase()} ${peer.address}:${peer.port};branch=z9hG4bKreg${++registers}`;
-  const fields = new Headers()
-    .add("Via", via)
-    .add("From", "<sip:alice@portal.com>;tag=r")
-    .add("To", "<sip:alice@portal.com>")
-    .add("Call-ID", `r${registers}`)
-    .add("CSeq", "1 REGISTER")
-    .add("Contact", contact);
-  peer.send(new SipRequest("REGISTER", "sip:portal.com", fields));
-  peer.response(200);
-}
-
-const authorization = (challenge: SipResponse, uri: string): [string, string] => {
-  const nonce = /nonce="([^"]+)"/.exec(challenge.headers.get("www-authenticate")!)![1]!;
-  const realm = "charges.portal.com";
-  const digest = {
-    algorithm: "sha-256",
-    method: "INVITE",
-    uri,
-    nonce,
-    qop: "auth",
-    nc: "00000001",
-    cnonce: "c",
-  } as const;
-  const response = digestResponse({ ...digest, ha1: ha1("sha-256", key.id, realm, secret) });
-  return [
-    "Authorization",
-    `Digest username="${key.id}", realm="${realm}", nonce="${nonce}", uri="${uri}", response="${response}", ` +
-      `algorithm=SHA-256, qop=auth, nc=00000001, cnonce="c"`,
-  ];
-};
+const opened = (options: LabOptions = {}) => lab({ ...CALLS_CLIENTS, ...options });
 
 const SESSION_EXPIRES = (value: string): [string, string] => ["Session-Expires", value];
 
-interface Call {
-  readonly uri?: string;
-  readonly service?: string;
-  readonly headers?: [string, string][];
-}
-
 /** The app server's INVITE, with its credentials. */
-function call(l: Lab, { uri = "sip:alice@portal.com", service = "service1", headers = [] }: Call = {}): SipRequest {
-  const server = l.server("a");
-  const named: [string, string] = ["Tollgate-Service", service];
-  const from = "<sip:service1@portal.com>";
-  const first = server.invite({ uri, from, headers: [named], body: "v=0" });
-  const challenge = server.response(401);
-  server.ack(first, challenge);
-  return server.invite({ uri, from, headers: [named, authorization(challenge, uri), ...headers], body: "v=0" });
-}
+const call = (l: Lab, said?: CallToClient): SipRequest => beginCall(l.server("a"), said).signed();
 
 describe("a call of an app server to a client", () => {
   it("rings at the client, is answered, measured, charged to the client, and ends when the client hangs up", async () => {
@@ -144,7 +83,7 @@ describe("a call of an app server to a client", () => {
     expect(l.events.map(({ type: what }) => what)).toEqual(["session.started", "charge.made", "session.ended"]);
   });
 
-  it.each<[what: string, options: LabOptions, said: Call, status: number]>([
+  it.each<[what: string, options: LabOptions, said: CallToClient, status: number]>([
     ["whose service may not call clients, which is the default", { service: {} }, {}, 403],
     ["in the name of a service that it does not offer", { more: [{ id: "beer" }] }, { service: "beer" }, 403],
     ["in the name of no service", {}, { service: "nothing" }, 403],

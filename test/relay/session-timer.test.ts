@@ -384,6 +384,14 @@ describe("a refresh by an end (RFC 4028 §9, §10)", () => {
     expect(l.core.calls.open).toBe(1); // no record of its own: it changes nothing
   });
 
+  it("by UPDATE with a Subject that only says so (as linphone's) ends at the relay, too", async () => {
+    const { l, server, invite, answer } = await timed([CAN, expires("600;refresher=uac")]);
+    const headers: Headers = [CAN, expires("600;refresher=uac"), ["Subject", "Session Refresh"]];
+    l.client.inDialog("UPDATE", invite, answer, 2, { headers });
+    expect(se(l.client.response(200))).toBe("600;refresher=uac");
+    empty(server);
+  });
+
   it("by UPDATE of the app server, the same", async () => {
     const { l, server, inviteAtServer, answerOfServer } = await timed([], [expires("600;refresher=uas")]);
     server.backInDialog("UPDATE", inviteAtServer, answerOfServer, 1, { headers: [CAN, expires("600;refresher=uac")] });
@@ -404,7 +412,7 @@ describe("a refresh by an end (RFC 4028 §9, §10)", () => {
 
   it.each<[string, { headers: Headers; body?: string }]>([
     ["a body", { headers: [CAN, expires("600")], body: "a=sendonly" }],
-    ["what is for the other end", { headers: [CAN, expires("600"), ["Subject", "now"]] }],
+    ["what is for the other end", { headers: [CAN, expires("600"), ["User-to-User", "6e6f77"]] }],
     ["nothing that says that it is for the timer", { headers: [CAN] }],
   ])("by UPDATE with %s is passed on, with the timer of that leg", async (_, extra) => {
     const { l, server, invite, answer } = await timed(

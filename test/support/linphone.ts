@@ -21,6 +21,8 @@ export async function startLinphone(options: {
   transport?: "udp" | "tcp" | "tls";
   /** Whom to believe; a file. */
   ca?: string;
+  /** Session timers (RFC 4028): the interval, in seconds, that it asks for. It refreshes by itself. */
+  expiresS?: number;
 }): Promise<Linphone> {
   const home = join(options.folder, "linphone");
   mkdirSync(join(home, ".local/share/linphone"), { recursive: true }); // It fails to make that by itself.
@@ -38,8 +40,12 @@ export async function startLinphone(options: {
   return { peer, command };
 }
 
+/** 2: the caller refreshes. */
+const timer = (expiresS: number) =>
+  `session_expires_enabled=1\nsession_expires_value=${expiresS}\nsession_expires_refresher_value=2`;
+
 function configuration(
-  { relayPort, transport = "udp", ca }: Parameters<typeof startLinphone>[0],
+  { relayPort, transport = "udp", ca, expiresS }: Parameters<typeof startLinphone>[0],
   ownPort: number,
 ): string {
   const port = (name: string) => (name === transport ? ownPort : 0);
@@ -50,6 +56,7 @@ sip_port=${port("udp")}
 sip_tcp_port=${port("tcp")}
 sip_tls_port=${port("tls")}
 ${ca === undefined ? "" : `root_ca=${ca}`}
+${expiresS === undefined ? "" : timer(expiresS)}
 use_ipv6=0
 default_proxy=0
 register_only_when_network_is_up=0
@@ -61,6 +68,7 @@ mtu=0
 
 [rtp]
 audio_rtp_port=-1
+nortp_timeout=300
 
 [proxy_0]
 reg_proxy=${relay}

@@ -139,6 +139,7 @@ function answerFor(session: Session, client: LegPort, from: SipResponse): SipRes
 function relayProgress(session: Session, event: EventOf<"server.progress">): void {
   const client = openCallersLeg(session);
   if (!client) return;
+  session.core.kept?.rings?.(session);
   const from = event.payload;
   if (client.side === "server") {
     session.request?.transaction.respond(answerForServer(session, client, from));
@@ -148,7 +149,6 @@ function relayProgress(session: Session, event: EventOf<"server.progress">): voi
   const answer = answerFor(session, client, from);
   if (session.reliable?.isTaken(from)) session.reliable.relay(answer);
   else session.request?.transaction.respond(answer);
-  session.core.kept?.rings?.(session);
 }
 
 function relayAnswer(session: Session, event: EventOf<"server.answer">): void {

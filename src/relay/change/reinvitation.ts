@@ -5,8 +5,10 @@ import { meansGone } from "../dialog/outcomes.ts";
 import { ALLOW } from "../dialog/passing.ts";
 import { takeRest } from "../leg/rest.ts";
 import { askForTimer, takeMinimum, takeTimer } from "../leg/session-timer.ts";
+import { withdrawalsOf } from "../leg/withdrawals.ts";
 import { hearing } from "../media/gate.ts";
 import type { LegPort as Leg, SessionPort as Session } from "../model/core.ts";
+import type { Withdrawn } from "../model/ports.ts";
 import { addServiceHeaders } from "../request/service-headers.ts";
 import { confirms, UNCONFIRMED } from "../session/confirmation.ts";
 import { Ringing } from "../session/ringing.ts";
@@ -58,6 +60,10 @@ export class Reinvitation implements ClientTransactionUser {
   cancel(reason?: string): void {
     if (this.original.method === "INVITE")
       this.transaction?.cancel(reason === undefined ? undefined : [["Reason", reason]]);
+  }
+
+  withdrawals(): Withdrawn[] {
+    return this.closed ? [] : withdrawalsOf(this.transaction, this.leg);
   }
 
   ack(from: SipRequest | undefined): void {

@@ -44,7 +44,7 @@ const TIMER_HEADERS = ["min-se", "session-expires"];
 /** What a request that only refreshes a session may have: nobody needs to hear it at the other end. */
 const OF_NO_CHANGE = new Set(
   `accept accept-encoding accept-language allow allow-events date expires min-se priority require server session-expires session-id
- supported timestamp user-agent`.split(/\s+/),
+ subject supported timestamp user-agent`.split(/\s+/),
 );
 /** Option tags that mean something only together with a header field. */
 const OPTION_OF: readonly (readonly [key: string, option: string])[] = [

@@ -57,15 +57,19 @@ export class FlowsElsewhere implements FlowsElsewherePort {
   look(leg: LegPort): void {
     const place = leg.dialog.cameFrom;
     if (!place || place.transport === "udp" || this.byLeg.has(leg)) return;
-    const key = keyOf(place);
-    let looked = this.byPlace.get(key);
-    if (!looked) {
-      looked = { place, legs: new Set(), owed: 0 };
-      this.byPlace.set(key, looked);
-      this.ask(place);
-    }
+    const looked = this.lookedAt(place);
     looked.legs.add(leg);
     this.byLeg.set(leg, looked);
+  }
+
+  private lookedAt(place: CameFrom): Looked {
+    const key = keyOf(place);
+    const known = this.byPlace.get(key);
+    if (known) return known;
+    const looked: Looked = { place, legs: new Set(), owed: 0 };
+    this.byPlace.set(key, looked);
+    this.ask(place);
+    return looked;
   }
 
   forget(leg: LegPort): void {
@@ -78,7 +82,15 @@ export class FlowsElsewhere implements FlowsElsewherePort {
 
   owes(leg: LegPort, send: (flow: Flow) => void): void {
     const looked = this.byLeg.get(leg);
-    if (!looked) return;
+    if (looked) this.owesAt(looked, send);
+  }
+
+  owesTo(place: CameFrom, send: (flow: Flow) => void): void {
+    this.forgetOld();
+    if (this.owed.length < MOST_OWED) this.owesAt(this.lookedAt(place), send);
+  }
+
+  private owesAt(looked: Looked, send: (flow: Flow) => void): void {
     this.forgetOld();
     if (this.owed.length >= MOST_OWED) return;
     looked.owed++;

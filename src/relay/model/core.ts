@@ -46,7 +46,7 @@ import type { UserLoads } from "../admission/user-loads.ts";
 import type { Answer } from "../dialog/answer.ts";
 import type { Border } from "../dialog/border.ts";
 import type { Dialog } from "../dialog/dialog.ts";
-import type { Reach } from "../dialog/reach.ts";
+import type { CameFrom, Reach } from "../dialog/reach.ts";
 import type { SessionIdentity } from "../dialog/session-id.ts";
 import type { Counters } from "./counters.ts";
 import type {
@@ -65,6 +65,7 @@ import type {
   SessionTimerPort,
   TransferPort,
   UnderWay,
+  Withdrawn,
 } from "./ports.ts";
 import type { CreditState } from "./session-state.ts";
 
@@ -77,7 +78,7 @@ export interface SessionKeeper {
    * or when that takes too long. Undefined: nobody needs to wait.
    */
   copied?(session: SessionPort): Promise<void> | undefined;
-  /** The app server rings. */
+  /** Whoever is asked rings. */
   rings?(session: SessionPort): void;
   /** The session is over. */
   closed(session: SessionPort): void;
@@ -210,6 +211,8 @@ export interface FlowsElsewherePort {
   forget(leg: LegPort): void;
   /** `send` is called if the peer's connection, which is looked for, is found after its dialog is over. */
   owes(leg: LegPort, send: (flow: Flow) => void): void;
+  /** The same for a place from which a connection was made, whoever's dialog it is. */
+  owesTo(place: CameFrom, send: (flow: Flow) => void): void;
 }
 
 /** What the rest of the relay sees of a leg: half a session, one dialog (../leg/leg.ts). */
@@ -486,6 +489,8 @@ export interface Move {
   readonly only?: readonly string[];
   /** Makes the client's leg of the second session, where the relay invites the client (REFER). */
   readonly clientLeg?: (second: SessionPort) => LegPort;
+  /** The CANCELs for the client that the relay has invited, if it gave that up now. */
+  readonly withdrawals?: () => readonly Withdrawn[];
 }
 
 /** Hands a session's dialogs over to the next part. */

@@ -11,7 +11,7 @@ import type { AppServer, Identified } from "../../directory/types.ts";
 import type { Binding } from "../../registrar/binding.ts";
 import type { SipMessage, SipRequest, SipResponse } from "../../sip/message.ts";
 import type { Timeline } from "../../support/timeline.ts";
-import type { ClientTransactionUser, ServerTransaction } from "../../transaction/types.ts";
+import type { ClientTransactionUser, ServerTransaction, Withdrawal } from "../../transaction/types.ts";
 import type { Flow } from "../../transport/types.ts";
 import type { MediaState, TimerState } from "./session-state.ts";
 
@@ -129,6 +129,13 @@ export interface FormerPart {
   readonly book: ChargeBook | undefined;
 }
 
+/** A CANCEL that would be sent now, to whom. */
+export interface Withdrawn extends Withdrawal {
+  readonly side: Side;
+  /** It goes by a connection that the peer has made. */
+  readonly byConnection: boolean;
+}
+
 /** A request that asks an app server: an INVITE, or a request within the existing dialog. */
 export interface Asking {
   /** CSeq number of the request. */
@@ -137,8 +144,8 @@ export interface Asking {
   /** A provisional answer has made an early dialog (RFC 3261 §12.1). */
   readonly hasEarlyDialog: boolean;
   cancel(reason?: string): void;
-  /** The CANCEL that `cancel` would send now, and its way; undefined: none would be sent. */
-  withdrawal?(): { readonly cancel: SipRequest; readonly flow: Flow } | undefined;
+  /** The CANCELs that `cancel` would send now. */
+  withdrawals(): readonly Withdrawn[];
   ack(from: SipRequest | undefined): void;
   openEarlyDialog(): void;
   close(): void;

@@ -10,9 +10,10 @@ import { contactUri, isSips } from "../dialog/sips.ts";
 import { Leg } from "../leg/leg.ts";
 import { askForTimer, takeMinimum, takeTimer } from "../leg/session-timer.ts";
 import { acknowledgeUnwanted } from "../leg/unwanted.ts";
+import { withdrawalsOf } from "../leg/withdrawals.ts";
 import { hearing } from "../media/gate.ts";
 import type { Core, SessionPort as Session } from "../model/core.ts";
-import type { Asking } from "../model/ports.ts";
+import type { Asking, Withdrawn } from "../model/ports.ts";
 import { callIdOf } from "../model/session-names.ts";
 import { isOneTooMany, ringS } from "../session/ringing.ts";
 import { maxForwards } from "./invitation.ts";
@@ -88,6 +89,10 @@ export class ClientCall implements Asking, TimerOwner<"ringing"> {
     for (const ring of [...this.open]) ring.cancel(reason);
   }
 
+  withdrawals(): Withdrawn[] {
+    return this.all.flatMap((ring) => ring.withdrawals());
+  }
+
   ack(from: SipRequest | undefined): void {
     this.acknowledged = from;
     this.winner?.leg?.sendAck(this.seq, from && ((ack) => this.core.border.pass(from, ack, "client")));
@@ -107,6 +112,7 @@ export class ClientCall implements Asking, TimerOwner<"ringing"> {
   }
 
   provisional(ring: Ring, response: SipResponse): void {
+    this.core.kept?.rings?.(this.session);
     if (this.winner || this.cancelled || response.headers.has("rseq")) return;
     this.ringing ??= ring;
     if (this.ringing !== ring || isOneTooMany(this.session, "client", ++this.provisionals)) return;
@@ -217,6 +223,10 @@ class Ring implements ClientTransactionUser {
     this.cancelled = true;
     this.cancelReason = reason;
     this.transaction?.cancel(reason === undefined ? undefined : [["Reason", reason]]);
+  }
+
+  withdrawals(): Withdrawn[] {
+    return this.leg ? withdrawalsOf(this.transaction, this.leg) : [];
   }
 
   close(isAnswered: boolean): void {

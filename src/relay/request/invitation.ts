@@ -21,11 +21,12 @@ import { takeRest } from "../leg/rest.ts";
 import { askForTimer, takeMinimum, takeTimer } from "../leg/session-timer.ts";
 import { whySilent } from "../leg/silence.ts";
 import { acknowledgeUnwanted } from "../leg/unwanted.ts";
+import { withdrawalsOf } from "../leg/withdrawals.ts";
 import { hearing } from "../media/gate.ts";
 import { failureFor, withMedia } from "../media/media.ts";
 import type { Core, SessionPort as Session } from "../model/core.ts";
 import { ofSession } from "../model/log-facts.ts";
-import type { Asking, WithoutMedia } from "../model/ports.ts";
+import type { Asking, Withdrawn, WithoutMedia } from "../model/ports.ts";
 import { callIdOf } from "../model/session-names.ts";
 import { isOneTooMany, ringS } from "../session/ringing.ts";
 import { Reliable } from "./reliable.ts";
@@ -129,8 +130,8 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
     this.transaction?.cancel(reason === undefined ? undefined : [["Reason", reason]]);
   }
 
-  withdrawal(): ReturnType<NonNullable<ClientTransaction["withdrawal"]>> {
-    return this.transaction?.withdrawal?.();
+  withdrawals(): Withdrawn[] {
+    return withdrawalsOf(this.transaction, this.leg);
   }
 
   get hasEarlyDialog(): boolean {
@@ -306,6 +307,10 @@ class NotAskedYet implements Asking {
 
   close(): void {
     this.over = true;
+  }
+
+  withdrawals(): [] {
+    return [];
   }
 
   ack(): void {}

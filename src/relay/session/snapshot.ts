@@ -297,7 +297,9 @@ class Acknowledgement implements Asking {
   }
 
   cancel(): void {}
-  withdrawal(): undefined {}
+  withdrawals(): [] {
+    return [];
+  }
   openEarlyDialog(): void {}
   close(): void {}
 }

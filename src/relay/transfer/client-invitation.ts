@@ -8,8 +8,10 @@ import type { Dialog } from "../dialog/dialog.ts";
 import { ALLOW, offeredPackages } from "../dialog/passing.ts";
 import { askForTimer, takeMinimum, takeTimer } from "../leg/session-timer.ts";
 import { acknowledgeUnwanted } from "../leg/unwanted.ts";
+import { withdrawalsOf } from "../leg/withdrawals.ts";
 import { hearing } from "../media/gate.ts";
 import type { Core, LegPort, SessionPort as Session } from "../model/core.ts";
+import type { Withdrawn } from "../model/ports.ts";
 import { isUp } from "../session/move.ts";
 
 /** How an INVITE to a client ends. Exactly one of the two is called. */
@@ -76,6 +78,14 @@ export class ClientInvitation implements ClientTransactionUser {
     this.cancelled = true;
     this.core.clock.clearTimeout(this.timer);
     this.transaction?.cancel();
+  }
+
+  withdrawals(): Withdrawn[] {
+    return withdrawalsOf(this.transaction, this.leg);
+  }
+
+  provisional(): void {
+    if (!this.decided) this.core.kept?.rings?.(this.leg.session);
   }
 
   final(response: SipResponse): void {

@@ -167,7 +167,13 @@ export class Transfer implements Owner {
     const { invite, keep, only } = this.referral!;
     const { user } = first;
     const transaction = new ReferredInvite(invite, this.transaction, (response) => this.answered(response));
-    const move = { first, keep, ...(only && { only }), clientLeg: (second: Session) => this.clientLeg(second) };
+    const move = {
+      first,
+      keep,
+      ...(only && { only }),
+      clientLeg: (second: Session) => this.clientLeg(second),
+      withdrawals: () => this.invitation?.withdrawals() ?? [],
+    };
     this.request = new ClientRequest(core, transaction, { verdict: "accepted", user }, { move });
     this.request.start();
   }
