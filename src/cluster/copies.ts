@@ -1,7 +1,7 @@
 import type { Bus } from "../bus/types.ts";
+import { setUpState } from "../relay/leg/set-up.ts";
 import type { Core, SessionPort as Session, SessionKeeper } from "../relay/model/core.ts";
 import type { SessionState } from "../relay/model/session-state.ts";
-import { setUpState } from "../relay/request/set-up.ts";
 import { snapshot } from "../relay/session/snapshot.ts";
 import type { Clock } from "../support/clock.ts";
 import type { PeerLog } from "../support/peer-log.ts";

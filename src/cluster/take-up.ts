@@ -1,10 +1,10 @@
 import { chargeKey } from "../charging/events/charge-fields.ts";
 import { eventProblem } from "../charging/events/event-fields.ts";
 import { type ChargeMade, type ChargingEvent, idOf, sessionEnded, sessionStarted } from "../charging/events/events.ts";
+import { endSetUp, endUnderWay, readSetUpState } from "../relay/leg/set-up.ts";
 import type { Core } from "../relay/model/core.ts";
 import { endedByText } from "../relay/model/endings.ts";
 import { readSessionState, type SessionState } from "../relay/model/session-state.ts";
-import { endSetUp, readSetUpState } from "../relay/request/set-up.ts";
 import { goOn, restore } from "../relay/session/snapshot.ts";
 import { readJson } from "../support/json.ts";
 import type { Logger } from "../support/log.ts";
@@ -204,6 +204,7 @@ export class TakeUp {
       const session = restore(core, state, { elsewhere: true, flow, ...(!isAlive && { lastHeardAt }) });
       this.taken++;
       if (startedAt !== null) this.append(sessionStarted(state.facts, startedAt));
+      if (!isAlive && state.underWay !== undefined) endUnderWay(core, state.underWay);
       goOn(session, state);
       return true;
     } catch (error) {

@@ -1,5 +1,6 @@
 import { type SessionEnded, sessionEnded } from "../charging/events/events.ts";
 import type { Config } from "../config/schema.ts";
+import { endUnderWay } from "../relay/leg/set-up.ts";
 import type { Core, SessionPort as Session } from "../relay/model/core.ts";
 import { endedByText } from "../relay/model/endings.ts";
 import type { SessionState } from "../relay/model/session-state.ts";
@@ -120,7 +121,11 @@ export class SessionsBefore {
 
   /** Lets the sessions go on: does what is due, and asks their ends whether they are still there. */
   goOn(core: Core): void {
-    for (const { session, state } of this.restored.splice(0, SLICE)) if (!session.closed) goOn(session, state);
+    for (const { session, state } of this.restored.splice(0, SLICE)) {
+      if (session.closed) continue;
+      if (state.underWay !== undefined) endUnderWay(core, state.underWay);
+      goOn(session, state);
+    }
     if (this.restored.length > 0) core.clock.setTimeout(() => this.goOn(core), SLICE_EVERY_MS);
   }
 }

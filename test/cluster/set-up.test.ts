@@ -1,8 +1,9 @@
+// biome-ignore-all lint/suspicious/noThenProperty: a rule says when and then
 import { afterEach, describe, expect, it } from "vitest";
 import type { SipRequest, SipResponse } from "../../src/sip/message.ts";
 import { beginCall, CALLS_CLIENTS, sendRegister } from "../relay/app-server-calls.ts";
 import type { Peer } from "../relay/harness.ts";
-import { Nodes } from "./nodes.ts";
+import { agrees, type Call, Nodes } from "./nodes.ts";
 
 /* Calls in set-up when their node dies end fast and clean (P3, P5): whoever rings is told so, and whoever waits. */
 
@@ -14,10 +15,10 @@ const requests = (peer: Peer, method: string) =>
 const finals = (peer: Peer) =>
   peer.inbox.filter((message): message is SipResponse => !message.isRequest && message.status >= 200);
 
-/** A device of alice registers at that node. */
-async function registered(peer: Peer, at = "node00", contact?: string): Promise<void> {
-  nodes.target = at;
-  sendRegister(peer, contact);
+/** A device of alice registers by that node. */
+async function registered(peer: Peer, by = "node00", contact?: string, at?: string): Promise<void> {
+  nodes.target = by;
+  sendRegister(peer, contact, at);
   await nodes.run(20);
   peer.response(200);
   nodes.target = "node00";
@@ -112,28 +113,35 @@ describe("an app server's call that rings at a client when its node dies (P3)", 
     refused(invite, finals(nodes.server)[0]?.toTag);
   });
 
-  it("is cancelled by the connection that its client has to a third node", async () => {
-    await opened(3, { ...calling, clientTransport: "tcp" });
-    await registered(nodes.client, "node02", flow(1));
-    await nodes.run(500);
-    await called();
-    const atClient = await rings(nodes.client);
-    await dies();
-    cancelled(nodes.client, atClient);
-  });
+  // One of them is the standby, the other a third node.
+  it.each(["node01", "node02"])(
+    "is cancelled by the connection that its client has to another node (%s)",
+    async (home) => {
+      await opened(3, { ...calling, clientTransport: "tcp" });
+      await registered(nodes.client, home, flow(1));
+      await nodes.run(500);
+      await called();
+      const atClient = await rings(nodes.client);
+      await dies();
+      cancelled(nodes.client, atClient);
+    },
+  );
 
-  it("is cancelled by the socket of the third node to which a client of UDP came: there is the way through its NAT", async () => {
-    await opened(3);
-    await registered(nodes.client, "node02");
-    await nodes.run(500);
-    await called();
-    const atClient = await rings(nodes.client);
-    const by: string[] = [];
-    nodes.watch = (run, { text }) => void (text.startsWith("CANCEL") && by.push(run.name));
-    await dies();
-    cancelled(nodes.client, atClient);
-    expect(new Set(by)).toEqual(new Set(["node02"]));
-  });
+  it.each(["node01", "node02"])(
+    "is cancelled by the socket to which a client of UDP came, the way through its NAT (%s)",
+    async (home) => {
+      await opened(3);
+      await registered(nodes.client, home, undefined, "10.0.0.7:5062");
+      await nodes.run(500);
+      await called();
+      const atClient = await rings(nodes.client);
+      const by: string[] = [];
+      nodes.watch = (run, { text }) => void (text.startsWith("CANCEL") && by.push(run.name));
+      await dies();
+      cancelled(nodes.client, atClient);
+      expect(new Set(by)).toEqual(new Set([home]));
+    },
+  );
 
   it("leaves a client that came by a connection of the dead node to itself; the app server is refused all the same", async () => {
     await opened(2, { ...calling, clientTransport: "tcp" });
@@ -144,5 +152,183 @@ describe("an app server's call that rings at a client when its node dies (P3)", 
     await dies();
     expect(nodes.client.inbox).toEqual([]);
     refused(invite, toTag);
+  });
+});
+
+const XML = "application/vnd.tollgate.service+xml";
+const wanting = (service: string) => ({ type: XML, body: `<service name="${service}"/>` });
+const byName = (id: string) => ({ name: id, when: { body: { "service.@name": id } }, then: { service: id } });
+
+/** A session with the first of two app servers, which offer these services. */
+async function established(first: string[], second: string[]) {
+  const appServers = [first, second].map((services, i) => ({
+    ...{ id: "ab"[i]!, uri: `sip:192.0.2.${100 + i}:5060`, services },
+  }));
+  await opened(2, {
+    config: {
+      portal: { domain: "portal.com" },
+      listen: ["udp:192.0.2.1:5060"],
+      services: [{ id: "service1" }, { id: "beer", ringS: 30 }, { id: "another" }],
+      appServers,
+      rules: [byName("service1"), byName("beer"), { name: "by name", then: {} }],
+      session: { probeS: 0 },
+      health: { intervalS: 0 },
+    },
+  });
+  const call = await nodes.established();
+  for (const peer of [nodes.client, nodes.server]) agrees(peer);
+  return { call, b: nodes.peerAt("192.0.2.101", 5060) };
+}
+
+/** The client hears that it may ask again, and does, at the node that has the session now. */
+async function asksAgain({ call }: { readonly call: Call }, change: SipRequest, seq: number): Promise<void> {
+  expect(finals(nodes.client).length).toBeGreaterThan(0);
+  for (const final of finals(nodes.client))
+    expect([final.status, final.callId, final.cseq, final.toTag]).toEqual([
+      491,
+      change.callId,
+      change.cseq,
+      change.toTag,
+    ]);
+  nodes.client.inbox.length = 0;
+  nodes.client.inDialog("INVITE", call.invite, call.answer, seq, wanting("beer"));
+  await nodes.run(50);
+}
+
+describe("what rings in a session whose node dies (P3)", () => {
+  it("for a change of service: the other app server is cancelled, and the client may ask again (M21, RFC 3261 §14.1)", async () => {
+    const { call, b } = await established(["service1"], ["beer"]);
+    const change = nodes.client.inDialog("INVITE", call.invite, call.answer, 2, wanting("beer"));
+    await nodes.run(50);
+    const atB = await rings(b);
+    nodes.client.response(180);
+    await dies();
+    cancelled(b, atB);
+    b.inbox.length = 0;
+    await asksAgain({ call }, change, 3);
+    expect(requests(b, "INVITE").length).toBe(1);
+    expect(nodes.actors(call.id)).toEqual(["node01"]);
+  });
+
+  it("for a change at the same app server: that is cancelled in its dialog, and the session goes on (M20)", async () => {
+    const { call } = await established(["service1", "beer"], ["another"]);
+    const change = nodes.client.inDialog("INVITE", call.invite, call.answer, 2, wanting("beer"));
+    await nodes.run(50);
+    const atServer = await rings(nodes.server);
+    nodes.client.response(180);
+    await dies();
+    cancelled(nodes.server, atServer);
+    nodes.server.inbox.length = 0;
+    await asksAgain({ call }, change, 3);
+    expect(requests(nodes.server, "INVITE").length).toBe(1);
+    expect(nodes.actors(call.id)).toEqual(["node01"]);
+  });
+
+  it("for a change by UPDATE: the app server is cancelled, and the UPDATE that comes again begins it anew (M20)", async () => {
+    const { call, b } = await established(["service1"], ["beer"]);
+    const change = nodes.client.inDialog("UPDATE", call.invite, call.answer, 2, wanting("beer"));
+    await nodes.run(50);
+    const atB = await rings(b);
+    await dies();
+    cancelled(b, atB);
+    expect(nodes.client.inbox.length).toBe(0);
+    b.inbox.length = 0;
+    nodes.client.send(change);
+    await nodes.run(50);
+    expect(requests(b, "INVITE").length).toBe(1);
+  });
+
+  it("for a change of the app server: the client's device is cancelled, and the app server may ask again (M22)", async () => {
+    const { call } = await established(["service1", "beer"], ["another"]);
+    const change = nodes.server.backInDialog("INVITE", call.inviteAtServer, call.answerOfServer, 2, wanting("beer"));
+    await nodes.run(50);
+    const atClient = await rings(nodes.client);
+    nodes.server.response(180);
+    await dies();
+    cancelled(nodes.client, atClient);
+    expect(new Set(finals(nodes.server).map(({ status, cseq }) => `${status} ${cseq?.number}`))).toEqual(
+      new Set([`491 ${change.cseq!.number}`]),
+    );
+    nodes.server.inbox.length = nodes.client.inbox.length = 0;
+    nodes.server.backInDialog("INVITE", call.inviteAtServer, call.answerOfServer, 3, wanting("beer"));
+    await nodes.run(50);
+    expect(requests(nodes.client, "INVITE").length).toBe(1);
+    expect(nodes.actors(call.id)).toEqual(["node01"]);
+  });
+
+  it("but what was decided before is left as it is", async () => {
+    const { call } = await established(["service1", "beer"], ["another"]);
+    nodes.server.backInDialog("INVITE", call.inviteAtServer, call.answerOfServer, 2, wanting("beer"));
+    await nodes.run(50);
+    const atClient = await rings(nodes.client);
+    nodes.client.answer(atClient, 603);
+    await nodes.run(50);
+    await dies();
+    expect([requests(nodes.client, "CANCEL"), finals(nodes.server)]).toEqual([[], []]);
+  });
+
+  async function refers(extra: [string, string][] = []) {
+    const { call, b } = await established(["service1"], ["beer"]);
+    const headers: [string, string][] = [
+      ["Contact", nodes.client.contact],
+      ["Refer-To", "<sip:beer@portal.com>"],
+    ];
+    nodes.client.inDialog("REFER", call.invite, call.answer, 2, { headers: [...headers, ...extra] });
+    await nodes.run(50);
+    nodes.client.response(200);
+    nodes.client.answer(nodes.client.request("NOTIFY"), 200);
+    return { call, b };
+  }
+
+  it("for a REFER: the second app server is cancelled, and the first session goes on (M23)", async () => {
+    const { call, b } = await refers();
+    const atB = await rings(b);
+    await dies();
+    cancelled(b, atB);
+    expect(requests(nodes.client, "INVITE")).toEqual([]);
+    expect(nodes.actors(call.id)).toEqual(["node01"]);
+  });
+
+  it("for a REFER at the client that the relay has invited: that is cancelled, and nothing is billed of it (M23)", async () => {
+    const { call, b } = await refers();
+    b.answer(b.request("INVITE"), 200, { body: "v=b" });
+    await nodes.run(50);
+    const atClient = await rings(nodes.client);
+    await dies();
+    cancelled(nodes.client, atClient);
+    expect(nodes.actors(call.id)).toEqual(["node01"]);
+    expect([...nodes.billed.values()].map(({ session }) => session.service)).toEqual(["service1"]);
+  });
+});
+
+describe("a client's call that rings reliably when its node dies (P3, RFC 3262)", () => {
+  it.each([
+    ["that was not acknowledged", false],
+    ["that was acknowledged by PRACK", true],
+  ])("ends with a provisional answer %s: CANCEL, 503, and no repetition", async (_, acknowledged) => {
+    await opened(2, {});
+    const invite = nodes.client.invite({ body: "v=0", headers: [["Supported", "100rel"]] });
+    await nodes.run(20);
+    const atServer = nodes.server.request("INVITE");
+    nodes.server.answer(atServer, 183, {
+      body: "v=1",
+      headers: [
+        ["Require", "100rel"],
+        ["RSeq", "7"],
+      ],
+    });
+    await nodes.run(20);
+    const early = nodes.client.response(183);
+    if (acknowledged) {
+      const rack: [string, string] = ["RAck", `${early.headers.get("rseq")} ${invite.cseq!.number} INVITE`];
+      nodes.client.inDialog("PRACK", invite, early, 2, { headers: [rack] });
+      await nodes.run(20);
+      nodes.server.answer(nodes.server.request("PRACK"), 200);
+      await nodes.run(20);
+    }
+    await dies();
+    cancelled(nodes.server, atServer);
+    expect(new Set(nodes.client.inbox.map((message) => (message as SipResponse).status))).toEqual(new Set([503]));
+    expect(finals(nodes.client)[0]!.toTag).toBe(early.toTag);
   });
 });

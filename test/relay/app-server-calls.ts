@@ -24,16 +24,16 @@ export const CALLS_CLIENTS = {
 } satisfies LabOptions;
 
 let registers = 0;
-/** A device of alice registers; the answer is not awaited. */
-export function sendRegister(peer: Peer, contact = `<sip:alice@${peer.address}:${peer.port}>`): void {
-  const via = `SIP/2.0/${peer.flow.transport.toUpperCase()} ${peer.address}:${peer.port};branch=z9hG4bKreg${++registers}`;
+/** A device of alice registers; the answer is not awaited. `at`: the address that it has itself, such as behind a NAT. */
+export function sendRegister(peer: Peer, contact?: string, at = `${peer.address}:${peer.port}`): void {
+  const via = `SIP/2.0/${peer.flow.transport.toUpperCase()} ${at};rport;branch=z9hG4bKreg${++registers}`;
   const fields = new Headers()
     .add("Via", via)
     .add("From", "<sip:alice@portal.com>;tag=r")
     .add("To", "<sip:alice@portal.com>")
     .add("Call-ID", `r${registers}`)
     .add("CSeq", "1 REGISTER")
-    .add("Contact", contact);
+    .add("Contact", contact ?? `<sip:alice@${at}>`);
   peer.send(new SipRequest("REGISTER", "sip:portal.com", fields));
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { endSetUp, readSetUpState, setUpState } from "../../src/relay/request/set-up.ts";
+import { endSetUp, readSetUpState, setUpState } from "../../src/relay/leg/set-up.ts";
 import { keptLog } from "../support/lines.ts";
 import { lab } from "./harness.ts";
 

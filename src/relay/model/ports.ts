@@ -230,6 +230,10 @@ export interface UnderWay {
   readonly from: Side | "relay";
   /** The session ends (RFC 3261 §15.1.2). */
   abort(): void;
+  /** The CANCELs that the end of the process would leave unsent. */
+  withdrawals?(): readonly Withdrawn[];
+  /** The request that waits for the other end's answer. */
+  readonly waits?: ServerTransaction;
 }
 
 /** What the rest of the relay sees of a move by REFER (../transfer/transfer.ts). */

@@ -61,6 +61,8 @@ export interface SessionState {
   readonly answer?: AnswerState;
   /** Missing: no media relay is in the path. */
   readonly media?: MediaState;
+  /** What is to be cancelled and refused if the process ends now, as text (../leg/set-up.ts). */
+  readonly underWay?: string;
 }
 
 /** What a media relay has of a call. */
@@ -309,6 +311,7 @@ const state: Check = fields<SessionState>({
       owed: optional(oneOf("client" satisfies Side, "server" satisfies Side)),
     }),
   ),
+  underWay: optional(MESSAGE),
   answer: optional(
     fields<AnswerState>({
       response: MESSAGE,

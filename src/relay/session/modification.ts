@@ -8,9 +8,10 @@ import { reply } from "../dialog/reply.ts";
 import { refusalOrAnswer, withoutRest } from "../leg/refusals.ts";
 import { takeRest } from "../leg/rest.ts";
 import { answerTimer, askForTimer, takeMinimum, takeTimer } from "../leg/session-timer.ts";
+import { withdrawalsOf } from "../leg/withdrawals.ts";
 import { hearing } from "../media/gate.ts";
 import type { LegPort as Leg, SessionPort as Session } from "../model/core.ts";
-import type { UnderWay } from "../model/ports.ts";
+import type { UnderWay, Withdrawn } from "../model/ports.ts";
 import { recordOf } from "../model/records.ts";
 import { confirms, UNCONFIRMED } from "./confirmation.ts";
 import { Ringing } from "./ringing.ts";
@@ -44,6 +45,8 @@ export class Modification implements ClientTransactionUser, UnderWay {
   private answered = false;
   /** How often it was sent, since the interval of its session timer was too small. */
   private tries = 1;
+  /** What is kept of the session says so. */
+  private rang = false;
   /** The session is over. Nobody waits for the answer any more, but it still has to be acknowledged. */
   private aborted = false;
   /** The ACK that answers a repeated 2xx; null: one without a body. */
@@ -82,9 +85,19 @@ export class Modification implements ClientTransactionUser, UnderWay {
     });
   }
 
+  get waits(): ServerTransaction {
+    return this.transaction;
+  }
+
+  withdrawals(): Withdrawn[] {
+    return this.answered ? [] : withdrawalsOf(this.towards, this.target);
+  }
+
   provisional(response: SipResponse): void {
-    if (!this.answered && this.ringing.hears() && response.status > 100)
-      this.transaction.respond(this.relayed(response));
+    if (this.answered || !this.ringing.hears() || response.status <= 100) return;
+    this.transaction.respond(this.relayed(response));
+    this.rang = true;
+    this.session.core.kept?.changed(this.session);
   }
 
   final(response: SipResponse): void {
@@ -179,6 +192,7 @@ export class Modification implements ClientTransactionUser, UnderWay {
   private done(agreed = false): void {
     if (this.session.change !== this) return;
     this.session.endChange(this);
+    if (this.rang) this.session.core.kept?.changed(this.session);
     this.wanted?.decided(agreed);
     if (!agreed || !this.wanted) this.session.actor.send({ type: "change.done" });
   }

@@ -12,6 +12,7 @@ import { contactUri, isSecured } from "../dialog/sips.ts";
 import { deviceAt } from "../leg/device.ts";
 import { Leg, SEQ_JUMP } from "../leg/leg.ts";
 import { SessionTimer } from "../leg/session-timer.ts";
+import { underWayState } from "../leg/set-up.ts";
 import type { Core, LegPort, SessionPort } from "../model/core.ts";
 import type { Asking } from "../model/ports.ts";
 import {
@@ -29,7 +30,7 @@ import { Session } from "./session.ts";
 /*
  * Writes a session as data, and makes a session of such data: in the same process, in one that was started after this
  * one was killed, or in another one that has a copy. The data have nothing of what is under way (a re-INVITE, a REFER,
- * requests that are passed on): that ends with the process.
+ * requests that are passed on) but what ends it where it rings: the rest ends with the process.
  */
 
 /**
@@ -63,6 +64,8 @@ export function snapshot(session: SessionPort, without?: "without charges"): Ses
   if (answer) state.answer = answer;
   const media = session.media?.state;
   if (media) state.media = media;
+  const underWay = session.change?.withdrawals && underWayState(session);
+  if (underWay !== undefined && underWay.length <= MAX_UNDER_WAY) state.underWay = underWay;
   return state;
 }
 
@@ -130,6 +133,7 @@ function answerState({ invitation, caller }: SessionPort, { answer: sent, coming
 }
 
 const MAX_ANSWER = 65_535;
+const MAX_UNDER_WAY = 65_535;
 
 /**
  * Makes a session of its data. Its flows are found anew, and its CSeqs skip the numbers that may have been used since

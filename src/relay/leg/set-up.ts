@@ -109,18 +109,45 @@ export function setUpState(session: SessionPort): SetUpState | undefined {
   if (!request || closed) return undefined;
   const all = [...(invitation?.withdrawals() ?? []), ...(request.move?.withdrawals?.() ?? [])];
   if (all.length === 0) return undefined;
-  const [server] = all.filter(({ side }) => side === "server");
-  const rings = all.filter(({ side }) => side === "client").slice(0, MOST_RINGS);
   const soFar = recordOf(request.transaction)?.toRecord();
   const record = soFar && runningOf(soFar);
   const refusal = refusalOf(session, request);
   return {
     call: request.call,
-    ...(server && { cancel: sentState(serialize(server.cancel), server.flow) }),
-    ...(rings.length > 0 && { rings: rings.map(ringState), user }),
+    ...cancelling(all, user),
     ...(refusal && { refusal: sentState(serialize(refusal), request.transaction.flow) }),
     ...(record && { record }),
   };
+}
+
+function cancelling(all: readonly Withdrawn[], user: string): Pick<SetUpState, "cancel" | "rings" | "user"> {
+  const [server] = all.filter(({ side }) => side === "server");
+  const rings = all.filter(({ side }) => side === "client").slice(0, MOST_RINGS);
+  return {
+    ...(server && { cancel: sentState(serialize(server.cancel), server.flow) }),
+    ...(rings.length > 0 && { rings: rings.map(ringState), user }),
+  };
+}
+
+/** What rings for a change inside a session that stands; undefined: nothing. Its session's state has it, as text. */
+export function underWayState({ id, user, change }: SessionPort): string | undefined {
+  const all = change?.withdrawals?.() ?? [];
+  const { waits } = change ?? {};
+  if (!waits || all.length === 0) return undefined;
+  const { request, flow } = waits;
+  const refusal = flow.reliable ? undefined : responseTo(request, 491); // RFC 3261 §14.1
+  const state: SetUpState = {
+    call: id,
+    ...cancelling(all, user),
+    ...(refusal && { refusal: sentState(serialize(refusal), flow) }),
+  };
+  return JSON.stringify(state);
+}
+
+/** Ends it: the session's process is gone. */
+export function endUnderWay(core: Core, text: string): void {
+  const read = readSetUpState(text);
+  if (read.ok) endSetUp(core, read.value, new Set());
 }
 
 /** What the caller hears if the process is gone; undefined: it cannot be told, or it asks again by itself. */
