@@ -111,6 +111,37 @@ describe("sessions on disk (P7)", () => {
     expect(asked).toEqual([[session!.id]]);
   });
 
+  it("what rang in a session when the process died is cancelled by the next one, and who waits may ask again (M22, RFC 3261 §14.1)", async () => {
+    const { l, core, client, server, invite, answer, inviteAtServer, answerOfServer, disk } = await established();
+    client.ack(invite, answer);
+    server.request("ACK");
+    await l.settle();
+    const change = server.backInDialog("INVITE", inviteAtServer, answerOfServer, 2, { body: "a=sendonly" });
+    const ringing = client.request("INVITE");
+    client.answer(ringing, 180);
+    server.response(180);
+    l.clock.advance(60);
+    const [session] = core.sessions.values();
+    const found = readKept(disk.entries);
+    session!.release();
+    client.inbox.length = server.inbox.length = 0;
+    const heartbeat = { downMs: 1_000, firstNow: 5_000, lastBeatAt: 4_000 };
+    const next = new SessionsBefore({
+      found,
+      keeper: new KeptSessions(() => {}),
+      recovery: { withinS: 30, reconnectS: 90 },
+      heartbeat,
+      log: silent,
+    });
+    next.restore(core);
+    next.goOn(core);
+    const cancel = client.request("CANCEL");
+    expect([cancel.callId, cancel.cseq!.number]).toEqual([ringing.callId, ringing.cseq!.number]);
+    const refused = server.response(491);
+    expect([refused.cseq!.number, refused.toTag]).toEqual([change.cseq!.number, change.toTag]);
+    expect(core.sessions.size).toBe(1);
+  });
+
   it("it says of which sessions an end had not come back to the relay before, also of those that do not go on", async () => {
     const { l, client, invite, answer, disk, core } = await established();
     client.ack(invite, answer);

@@ -317,6 +317,10 @@ class Network implements TransportLayer {
     return transport === "udp" ? this.flowTo(address, port) : undefined;
   }
 
+  flowFor({ address, port }: Destination): Flow {
+    return this.flowTo(address, port);
+  }
+
   contactFor({ transport }: Flow): string {
     return transport === "udp" ? `${RELAY}:5060` : `${RELAY}:5060;transport=${transport}`;
   }
