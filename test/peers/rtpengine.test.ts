@@ -1,14 +1,9 @@
-import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { describe, expect } from "vitest";
 import { openPortal } from "../e2e/portal.ts";
 import { UdpPeer } from "../e2e/udp-peer.ts";
 import { peerTest } from "../support/peer-test.ts";
-import { freePort, listens, start } from "../support/peers.ts";
-import { ROOT } from "../support/project.ts";
+import { openSocket, plain, portIn, rtp, startRtpengine } from "../support/rtpengine.ts";
 
 /** What Chromium offers for one audio track, shortened. */
 const BROWSER = `v=0
@@ -31,41 +26,12 @@ a=rtpmap:111 opus/48000/2
 a=rtpmap:0 PCMU/8000
 `.replaceAll("\n", "\r\n");
 
-const plain = (port: number) =>
-  `v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio ${port} RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n`;
-
-const portIn = (sdp: string) => Number(/^m=audio (\d+) /m.exec(sdp)![1]);
-
-async function openSocket(): Promise<Socket> {
-  const socket = createSocket("udp4");
-  socket.bind(0, "127.0.0.1");
-  await once(socket, "listening");
-  return socket;
-}
-
-/** An RTP packet of 20 ms of PCMU (RFC 3550 §5.1). */
-function rtp(sequence: number): Buffer {
-  const packet = Buffer.alloc(172, 0x7f);
-  packet.writeUInt8(0x80, 0);
-  packet.writeUInt8(0, 1);
-  packet.writeUInt16BE(sequence, 2);
-  packet.writeUInt32BE(sequence * 160, 4);
-  packet.writeUInt32BE(0x1234, 8);
-  return packet;
-}
-
 async function opened() {
-  const folder = await mkdtemp(join(tmpdir(), "tollgate-rtpengine-"));
-  const ng = await freePort();
-  const engine = await start("rtpengine", "rtpengine", [
-    ...["--config-file", join(ROOT, "ops/front/rtpengine.conf"), `--listen-ng=127.0.0.1:${ng}`],
-    ...["--foreground", "--log-stderr", `--pidfile=${join(folder, "pid")}`],
-  ]);
-  await listens(engine, "udp", ng);
+  const engine = await startRtpengine();
   const shop = await UdpPeer.open(() => ({ address: "127.0.0.1", port: portal.udp }));
   const portal = await openPortal({
     config: {
-      media: { rtpengines: [`127.0.0.1:${ng}`] },
+      media: { rtpengines: [engine.address] },
       services: [{ id: "lesson" }],
       appServers: [{ id: "shop", uri: shop.uri, services: ["lesson"], media: "rtpengine" }],
     },
@@ -76,7 +42,6 @@ async function opened() {
     await alice.close();
     await shop.close();
     await engine.stop();
-    await rm(folder, { recursive: true, force: true });
   };
   return { engine, portal, alice, shop, close };
 }
@@ -119,7 +84,7 @@ describe("Debian's rtpengine-daemon, by ops/front/rtpengine.conf", () => {
         alice.inDialog("BYE", invite, answer, 2);
         shop.answer(await shop.nextRequest("BYE"), 200);
         await alice.nextResponse(200);
-        await engine.says(/Deleting entire call|Closing call/);
+        await engine.peer.says(/Deleting entire call|Closing call/);
       } finally {
         await close();
       }

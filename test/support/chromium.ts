@@ -11,5 +11,9 @@ const PLACES = [
 export const chromiumProgram = PLACES.find((path) => path !== "" && existsSync(path));
 export const NO_CHROMIUM = "chromium is not installed (Debian: apt-get install chromium)";
 
-export const launchChromium = (): Promise<Browser> =>
-  chromium.launch({ executablePath: chromiumProgram!, args: ["--no-sandbox", "--disable-gpu"] });
+/** `more`: further arguments. */
+export const launchChromium = (more: readonly string[] = []): Promise<Browser> =>
+  chromium.launch({ executablePath: chromiumProgram!, args: ["--no-sandbox", "--disable-gpu", ...more] });
+
+/** A microphone that beeps each second, and no question whether a page may hear it. */
+export const FAKE_MICROPHONE = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"];
