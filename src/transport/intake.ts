@@ -1,7 +1,7 @@
 import { randomInt } from "node:crypto";
 import type { Clock } from "../support/clock.ts";
 import { Ring } from "./ring.ts";
-import { callIdKey, isInvite, isMessage, KNOWN, NEW, URGENT, urgencyOf } from "./urgency.ts";
+import { callIdKey, isInvite, isMessage, KNOWN, keyOfCallId, NEW, URGENT, urgencyOf } from "./urgency.ts";
 import { ADMITTED, REFUSED, Verdicts } from "./verdicts.ts";
 
 /*
@@ -9,13 +9,14 @@ import { ADMITTED, REFUSED, Verdicts } from "./verdicts.ts";
  * have waited too long are refused.
  *
  * As long as the relay keeps up, each message is handled as soon as it is read, and nothing here costs more than a
- * counter. If a turn of the event loop brings many, the rest waits in the kernel, where all are equal. Then the relay
+ * counter, and for an INVITE a note of its Call-ID. If a turn of the event loop brings many, the rest waits in the kernel, where all are equal. Then the relay
  * reads ahead: it takes all that the kernel has into queues of its own, and handles the urgent ones first.
  */
 
 /** Who reads and handles the messages. `Origin`: by which socket they came. */
 export interface IntakeUser<Origin> {
-  handle(bytes: Buffer, origin: Origin, address: string, port: number): void;
+  /** Returns the Call-ID of an INVITE that begins something, as it was read; undefined: it was anything else. */
+  handle(bytes: Buffer, origin: Origin, address: string, port: number): string | undefined;
   /** It begins something, and has waited too long. */
   refuse(bytes: Buffer, origin: Origin, address: string, port: number): void;
   /** Nothing more is to be read there (`on`) until what came is handled. A socket that serves everybody goes on. */
@@ -146,6 +147,8 @@ export class Intake<Origin> {
   /** The longest time for which it stood still since nothing waited. */
   private stoodMs = 0;
   private expectedAt = 0;
+  /** The time, at most `LOOK_MS` ago while the loop turns: to ask for it would cost as much as a Call-ID. */
+  private lookedAt: number;
   private timer: unknown;
   private worstMs = 0;
   private closed = false;
@@ -167,6 +170,7 @@ export class Intake<Origin> {
     this.mayWaitMs = mayWaitMs === 0 ? Number.POSITIVE_INFINITY : mayWaitMs;
     this.defer = defer;
     this.cpuMs = cpuMs;
+    this.lookedAt = clock.monotonic();
   }
 
   /** More has come than can be handled at once. */
@@ -198,6 +202,7 @@ export class Intake<Origin> {
         this.stoodMs = Math.min(MOST_STOOD_MS, Math.max(this.stoodMs, lateMs));
       }
       if (lateMs > this.worstMs) this.worstMs = lateMs;
+      this.lookedAt = now;
       this.expectedAt = now + LOOK_MS;
       if (!this.closed) this.arm();
     }, LOOK_MS);
@@ -214,10 +219,11 @@ export class Intake<Origin> {
     this.inTurn++;
     if (this.queues) this.put(bytes, origin, address, port);
     else {
-      // If the relay falls behind before the challenge is answered, who was let in now stays in.
-      if (isInvite(bytes)) this.verdicts.set(callIdKey(bytes, this.salt), ADMITTED, this.clock.monotonic());
       if (this.inTurn >= LOOK_EVERY && !this.looks) this.lookAtTurn();
-      this.user.handle(bytes, origin, address, port);
+      const callId = this.user.handle(bytes, origin, address, port);
+      // If the relay falls behind before the challenge is answered, who was let in now stays in. It was read just now,
+      // so its bytes are not searched.
+      if (callId !== undefined) this.verdicts.set(keyOfCallId(callId, this.salt), ADMITTED, this.lookedAt);
     }
   }
 

@@ -371,12 +371,22 @@ class Layer implements Transports {
     this.intake.take(datagram, listener, address, port);
   }
 
-  private handle(bytes: Buffer, origin: UdpListener | Connection, address: string, port: number): void {
-    if (origin instanceof UdpListener) this.handleDatagram(bytes, origin, address, port);
-    else this.receivedFrame(bytes, origin);
+  private handle(bytes: Buffer, origin: UdpListener | Connection, address: string, port: number): string | undefined {
+    const message =
+      origin instanceof UdpListener
+        ? this.handleDatagram(bytes, origin, address, port)
+        : this.receivedFrame(bytes, origin);
+    return message?.isRequest && message.method === "INVITE" && message.toTag === undefined
+      ? message.callId
+      : undefined;
   }
 
-  private handleDatagram(datagram: Buffer, listener: UdpListener, address: string, port: number): void {
+  private handleDatagram(
+    datagram: Buffer,
+    listener: UdpListener,
+    address: string,
+    port: number,
+  ): SipMessage | undefined {
     const parsed = parseMessage(datagram, "datagram", this.parseBounds);
     const message = parsed.ok ? parsed.value : parsed.error.request;
     const request = message?.isRequest ? message : undefined;
@@ -385,15 +395,16 @@ class Layer implements Transports {
     const flow = listener.flowTo(address, request ? responsePort(request, port) : port);
     if (parsed.ok) this.deliver(parsed.value, flow, datagram);
     else this.countMalformed(parsed.error, flow, datagram);
+    return message;
   }
 
-  private receivedFrame(bytes: Buffer, connection: Connection): void {
+  private receivedFrame(bytes: Buffer, connection: Connection): SipMessage | undefined {
     // A WebSocket has message boundaries, so Content-Length may be missing there (RFC 7118 §5).
     const parsed = parseMessage(bytes, connection.framed ? "datagram" : "stream", this.parseBounds);
     if (!parsed.ok) {
       this.malformed(parsed.error, connection, bytes);
       if (!parsed.error.request && !beginsAsMessage(bytes)) connection.finish("what came is no SIP");
-      return;
+      return parsed.error.request;
     }
     connection.heard = true;
     if (parsed.value.isRequest) {
@@ -401,6 +412,7 @@ class Layer implements Transports {
       stampVia(parsed.value, connection.remoteAddress, connection.remotePort, this.feedback);
     }
     this.deliver(parsed.value, connection, bytes);
+    return parsed.value;
   }
 
   /** RFC 5923 §5: the peer wants requests to its sent-by port to come by this connection. */

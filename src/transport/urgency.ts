@@ -72,11 +72,28 @@ export function callIdKey(bytes: Buffer, salt: number): number {
   return 0;
 }
 
+/** The same number, of a Call-ID that was read already. */
+export function keyOfCallId(callId: string, salt: number): number {
+  let h = basisOf(salt);
+  for (let i = 0; i < callId.length; i++) {
+    const octet = callId.charCodeAt(i);
+    if (octet > SPACE!) h = Math.imul(h ^ octet, PRIME);
+  }
+  return mixed(h);
+}
+
 /** FNV-1a without the white space, with its high bits mixed into the low ones. Never 0. */
 function hashOf(bytes: Buffer, from: number, to: number, salt: number): number {
-  let h = (0x811c9dc5 ^ salt) | 0;
-  for (let i = from; i < to; i++) if (bytes[i]! > SPACE!) h = Math.imul(h ^ bytes[i]!, 0x01000193);
-  h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d);
+  let h = basisOf(salt);
+  for (let i = from; i < to; i++) if (bytes[i]! > SPACE!) h = Math.imul(h ^ bytes[i]!, PRIME);
+  return mixed(h);
+}
+
+const PRIME = 0x01000193;
+const basisOf = (salt: number): number => (0x811c9dc5 ^ salt) | 0;
+
+function mixed(hash: number): number {
+  const h = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d);
   return (h ^ (h >>> 13)) >>> 0 || 1;
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Intake, MAY_WAIT_MS } from "../../src/transport/intake.ts";
-import { callIdKey, KNOWN, NEW, URGENT, urgencyOf } from "../../src/transport/urgency.ts";
+import { callIdKey, KNOWN, keyOfCallId, NEW, URGENT, urgencyOf } from "../../src/transport/urgency.ts";
 import { TestClock } from "../support/test-clock.ts";
 
 /* More comes than can be handled: who goes first, and who is refused. */
@@ -52,6 +52,12 @@ describe("the Call-ID of a message, by its bytes", () => {
     expect(callIdKey(request("INVITE", "Call-ID: a@b"), 8)).not.toBe(key);
   });
 
+  it("is the same number where it was read already", () => {
+    for (const id of ["a@b", "f81d4fae-7dec-11d0-a765-00a0c91e6bf6@192.0.2.1", "\u00e9\u00ff"])
+      expect(keyOfCallId(id, 7)).toBe(callIdKey(Buffer.from(String(request("INVITE", `Call-ID: ${id}`)), "latin1"), 7));
+    expect(keyOfCallId("a@b", 8)).not.toBe(keyOfCallId("a@b", 7));
+  });
+
   it("is not taken from another field, nor from the body", () => {
     for (const line of ["Call-Info: a@b", "Identity: a@b", "In-Reply-To: a@b", "", "Callxid: a@b"])
       expect(of(line, ...(line === "" ? ["Call-ID: a@b"] : []))).toBe(0);
@@ -90,6 +96,7 @@ function intake(costMs = 0, mayWaitMs = MAY_WAIT_MS, knownMs = costMs) {
       handle(bytes) {
         handled.push(nameOf(bytes));
         work(bytes.includes(CREDENTIALS) ? knownMs : costMs);
+        return /^INVITE [\s\S]*\nCall-ID: (.*)\r/.exec(bytes.toString("latin1"))?.[1];
       },
       refuse: (bytes) => refused.push(nameOf(bytes)),
       hold: (origin, on) => held.push(`${origin} ${on}`),
