@@ -230,7 +230,7 @@ export class Intake<Origin> {
   private lookAtTurn(): void {
     this.looks = true;
     this.inTurn = 0;
-    this.turnBegan = this.clock.monotonic();
+    this.turnBegan = this.lookedAt = this.clock.monotonic();
     this.defer(this.look);
   }
 
@@ -313,7 +313,7 @@ export class Intake<Origin> {
     const waits = urgent.size > 0 || known.size > 0 || fresh.size > 0;
     this.refuseLate(known, now);
     this.refuseLate(fresh, now);
-    this.lastTurnAt = this.clock.monotonic();
+    this.lastTurnAt = this.lookedAt = this.clock.monotonic();
     if (!waits) {
       this.sinceEmptyMs = 0;
       if (now - this.stoodUntil > STOOD_LATELY_MS) this.stoodMs = 0;

@@ -8,7 +8,10 @@ export const ADMITTED = 1;
 export const REFUSED = 2;
 export type Verdict = typeof ADMITTED | typeof REFUSED;
 
-/** Where two Call-IDs fall together, the later one is remembered: the other is judged anew, which does no harm. */
+/**
+ * Each Call-ID has two places. Where more fall together, one that was let in stays before one that was refused, and the
+ * later one before the earlier: the other is judged anew.
+ */
 const PLACES = 65_536;
 /** A challenge is answered, and a request sent again, within this time. The second: no longer than any Retry-After. */
 const HOLDS_MS: Readonly<Record<Verdict, number>> = { [ADMITTED]: 10_000, [REFUSED]: 1_000 };
@@ -24,7 +27,7 @@ export class Verdicts {
 
   /** `key`: that of `callIdKey`; 0 has no verdict. `now`: milliseconds. */
   of(key: number, now: number): Verdict | undefined {
-    const place = key % PLACES;
+    const place = this.placeOf(key);
     if (key === 0 || this.keys[place] !== key || this.until[place]! <= now) return undefined;
     if (this.verdicts[place] === ADMITTED && this.uses[place]!++ >= MOST_USES) {
       this.keys[place] = 0;
@@ -35,10 +38,25 @@ export class Verdicts {
 
   set(key: number, verdict: Verdict, now: number): void {
     if (key === 0) return;
-    const place = key % PLACES;
+    let place = key % PLACES;
+    if (this.keys[place] !== key && this.until[place]! > now) place = this.otherOrLeast(place, key, now);
     this.keys[place] = key;
     this.until[place] = now + HOLDS_MS[verdict];
     this.verdicts[place] = verdict;
     this.uses[place] = 0;
+  }
+
+  /** Where it is; the first of its places, if it is nowhere. */
+  private placeOf(key: number): number {
+    const place = key % PLACES;
+    return this.keys[place] !== key && this.keys[place ^ 1] === key ? place ^ 1 : place;
+  }
+
+  /** The first place is taken: the second one, if that is its own or free, or which of the two is worth less. */
+  private otherOrLeast(first: number, key: number, now: number): number {
+    const second = first ^ 1;
+    if (this.keys[second] === key || this.until[second]! <= now) return second;
+    if (this.verdicts[first] !== this.verdicts[second]) return this.verdicts[first] === REFUSED ? first : second;
+    return this.until[first]! <= this.until[second]! ? first : second;
   }
 }
