@@ -48,8 +48,12 @@ const numbered = (name: string, many: number) => Array.from({ length: many }, (_
 const LINGER_MS = 3_000;
 /** A session in which so many requests in turn are refused is of no use. */
 const MOST_ODD = 10;
-/** Three of ten prepaid users run dry soon, so that overspending would be seen; the others' calls are to go on. */
-const balanceOf = (user: string): string => (Number(user.replace(/\D/g, "")) < 3 ? "20.00" : "20000.00");
+/**
+ * Three of ten prepaid users run dry soon, so that overspending would be seen; the others' calls are to go on. They are
+ * so many since all that is held and paid of one user is in one document of the store.
+ */
+const PREPAID = 50;
+const balanceOf = (user: string): string => (Number(user.replace(/\D/g, "")) % 10 < 3 ? "5.00" : "20000.00");
 
 /** Plays a run from its seed. */
 export async function play(options: ChaosOptions): Promise<Report> {
@@ -61,7 +65,7 @@ export async function play(options: ChaosOptions): Promise<Report> {
   const { beside } = options;
   const release = () =>
     beside !== undefined && forReleases.percent(50) ? join(beside, relative(ROOT, COMMAND)) : COMMAND;
-  const users = { postpaid: numbered("post", 20), prepaid: numbered("pre", 10), balanceOf };
+  const users = { postpaid: numbered("post", 20), prepaid: numbered("pre", PREPAID), balanceOf };
   let platform: Platform | undefined;
   const audit = new Audit(() => platform?.nodes ?? [], { silentWhenCut: !direct });
   const holdMs = (standing / rate) * 1_000;
