@@ -17,6 +17,7 @@ import { createLogger } from "../../src/support/logger.ts";
 import { MemoryBilling } from "../charging/memory-store.ts";
 import { aCharge, facts, JANUARY, silent, wholeSession } from "../charging/samples.ts";
 import { NO_NATS, natsProgram, startNats } from "../support/nats-server.ts";
+import { describeUnless } from "../support/unless.ts";
 import { until } from "../support/until.ts";
 
 const [ours, next, theirs] = [1, 2, 3].map(() => randomBytes(32).toString("hex")) as [string, string, string];
@@ -91,7 +92,7 @@ describe("an event's signature", () => {
   });
 });
 
-describe.skipIf(!natsProgram)("events over NATS that are signed (P2)", () => {
+describeUnless(natsProgram ? undefined : NO_NATS)("events over NATS that are signed (P2)", () => {
   async function start(secret: string | undefined, more: NodeJS.ProcessEnv = {}) {
     const nats = await startNats();
     cleanups.push(() => nats.destroy());

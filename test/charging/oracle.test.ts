@@ -23,6 +23,7 @@ import { openMongoStore } from "../../src/store/mongo.ts";
 import type { Store } from "../../src/store/types.ts";
 import { type MongoServer, mongoKind, NO_MONGO, startMongo } from "../support/mongo-server.ts";
 import { TestClock } from "../support/test-clock.ts";
+import { describeUnless } from "../support/unless.ts";
 import { freshFolder } from "./folders.ts";
 import { dues, type Line, linesOf, type Part, settled } from "./oracle.ts";
 import { numbers, shuffled, silent } from "./samples.ts";
@@ -248,7 +249,7 @@ describe("bills, balances and settlements are what the README says, to the unit 
     }
   });
 
-  describe.skipIf(mongoKind() === undefined)(`on MongoDB (${mongoKind() ?? NO_MONGO})`, () => {
+  describeUnless(mongoKind() === undefined ? NO_MONGO : undefined)(`on MongoDB (${mongoKind()})`, () => {
     let server: MongoServer;
     beforeAll(async () => {
       server = await startMongo();

@@ -1,12 +1,13 @@
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, onTestFinished } from "vitest";
 import { parseMessage } from "../../src/sip/parse.ts";
 import { reasonPhrase, responseTo } from "../../src/sip/response.ts";
 import { serialize } from "../../src/sip/serialize.ts";
 import { DOMAIN, openPortal, USER } from "../e2e/portal.ts";
 import { dialLine, type Line, type Stream } from "../e2e/stream-peer.ts";
 import { authority, certificateFolder } from "../support/certificates.ts";
+import { itUnless } from "../support/unless.ts";
 import { missing, protosCases } from "./protos.ts";
 
 /*
@@ -65,7 +66,7 @@ const barrier = (branch: string): Buffer =>
   );
 
 describe("a running relay takes the PROTOS messages", () => {
-  it.skipIf(missing !== undefined).each<[Stream, number]>([
+  itUnless(missing).each<[Stream, number]>([
     ["tcp", 1],
     ["tls", 20],
     ["ws", 1],

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { connect, headers, type NatsConnection } from "@nats-io/transport-node";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { busSchema, type NatsSettings } from "../../src/bus/settings.ts";
 import type { DirectRequest } from "../../src/charging/charges/direct.ts";
 import { configSchema } from "../../src/config/schema.ts";
@@ -11,11 +11,12 @@ import { systemClock } from "../../src/support/clock.ts";
 import { systemRandom } from "../../src/support/random.ts";
 import { silent } from "../charging/samples.ts";
 import { type NatsServer, NO_NATS, natsProgram, startNats } from "../support/nats-server.ts";
+import { describeUnless } from "../support/unless.ts";
 import { until } from "../support/until.ts";
 
 const available = process.env.NATS_URL !== undefined || natsProgram !== undefined;
 
-describe.skipIf(!available)("charges by NATS request (M17)", () => {
+describeUnless(available ? undefined : NO_NATS)("charges by NATS request (M17)", () => {
   const { key, secret } = newAppServerKey({
     appServer: "shop",
     portalRealm: "localhost",
@@ -117,9 +118,3 @@ describe.skipIf(!available)("charges by NATS request (M17)", () => {
     for (let i = 0; i < 5; i++) expect((await ask(body(`d${i}`), signedIn)).json()).toMatchObject({ session: "s1" });
   });
 });
-
-if (!available) {
-  describe("charges by NATS request (M17)", () => {
-    it("are answered by a real server", ({ skip }) => skip(true, NO_NATS));
-  });
-}

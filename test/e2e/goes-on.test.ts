@@ -1,9 +1,10 @@
-import { describe, expect, it, onTestFinished } from "vitest";
+import { expect, it, onTestFinished } from "vitest";
 import type { Bill } from "../../src/charging/bills/bill.ts";
 import { CHARGE_JSON, PACKAGE } from "../../src/charging/charges/body.ts";
 import { type AppSession, serve } from "../../src/sdk/index.ts";
 import type { SipMessage, SipRequest } from "../../src/sip/message.ts";
-import { natsProgram, startNats } from "../support/nats-server.ts";
+import { NO_NATS, natsProgram, startNats } from "../support/nats-server.ts";
+import { describeUnless } from "../support/unless.ts";
 import { RelayChild } from "./relay-child.ts";
 import { type Call, establish, UdpPeer } from "./udp-peer.ts";
 
@@ -301,7 +302,7 @@ it("an app server that the relay reaches by TCP is connected to anew, and connec
   expect(billed!.items.map(({ item }) => item)).toEqual(["before", "after"]);
 }, 30_000);
 
-describe.skipIf(!natsProgram)("over NATS", () => {
+describeUnless(natsProgram ? undefined : NO_NATS)("over NATS", () => {
   it("sessions go on too, by what the journal has of them (P7, P2)", async () => {
     const nats = await startNats();
     onTestFinished(() => nats.destroy());

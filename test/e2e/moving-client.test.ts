@@ -3,11 +3,13 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import type { SipMessage, SipRequest, SipResponse } from "../../src/sip/message.ts";
 import { serialize } from "../../src/sip/serialize.ts";
 import { Peer } from "../relay/harness.ts";
+import { itUnless } from "../support/unless.ts";
 import { DOMAIN, openPortal, USER } from "./portal.ts";
 import { TcpPeer } from "./tcp-peer.ts";
 import { credentials, establish, UdpPeer } from "./udp-peer.ts";
 
 const hasIpv6 = Object.values(networkInterfaces()).some((entries) => entries?.some(({ address }) => address === "::1"));
+const NO_V6 = hasIpv6 ? undefined : "this machine has no IPv6 loopback address";
 
 async function open(address: string, listen?: readonly string[]) {
   const relay = () => ({ address, port: portal.udp });
@@ -77,7 +79,7 @@ it("a client is answered from the socket that it came to, of several: no NAT let
 });
 
 describe.each(["127.0.0.1", "::1"])("a client at %s that moves within its session, on real sockets", (address) => {
-  it.skipIf(address === "::1" && !hasIpv6)("to another port: BYE goes there", async () => {
+  itUnless(address === "::1" ? NO_V6 : undefined)("to another port: BYE goes there", async () => {
     const { server, relay } = await open(address);
     const [client, there] = [await UdpPeer.open(relay, address), await UdpPeer.open(relay, address)];
     onTestFinished(async () => {
@@ -95,7 +97,7 @@ describe.each(["127.0.0.1", "::1"])("a client at %s that moves within its sessio
     expect(client.inbox).toEqual([]);
   });
 
-  it.skipIf(address === "::1" && !hasIpv6)(
+  itUnless(address === "::1" ? NO_V6 : undefined)(
     "to another connection, and to a third when that one is cut: BYE goes there",
     async () => {
       const { portal, server } = await open(address);

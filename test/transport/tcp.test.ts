@@ -3,11 +3,13 @@ import { afterEach, describe, expect, it } from "vitest";
 import type { ParseError } from "../../src/sip/parse.ts";
 import { freePort } from "../support/peers.ts";
 import { TestClock } from "../support/test-clock.ts";
+import { itUnless } from "../support/unless.ts";
 import { closeAll, ok, request, start, tcpPeer, tcpServer, text, to, udpPeer, viaOf } from "./harness.ts";
 
 afterEach(closeAll);
 
 const hasIpv6 = Object.values(networkInterfaces()).some((entries) => entries?.some(({ address }) => address === "::1"));
+const NO_V6 = hasIpv6 ? undefined : "this machine has no IPv6 loopback address";
 
 const VIA = "SIP/2.0/TCP 127.0.0.1:5060;branch=z9hG4bK1";
 
@@ -204,7 +206,7 @@ describe("TCP (RFC 3261 §18)", () => {
     expect(await again.received.next()).toMatch(/^SIP\/2.0 200 OK/);
   });
 
-  it.skipIf(!hasIpv6).each(["[::1]", "[0:0:0:0:0:0:0:1]", "pc.example.com"])(
+  itUnless(NO_V6).each(["[::1]", "[0:0:0:0:0:0:0:1]", "pc.example.com"])(
     "sends it by a new connection to an IPv6 peer too, whose Via says %s (§18.2.2)",
     async (host) => {
       const { user, tcpPort } = await start({ listen: [{ transport: "tcp", address: "::1", port: 0 }] });

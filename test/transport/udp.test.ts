@@ -2,11 +2,13 @@ import { networkInterfaces } from "node:os";
 import { afterEach, describe, expect, it } from "vitest";
 import type { SipRequest } from "../../src/sip/message.ts";
 import { parseMessage } from "../../src/sip/parse.ts";
+import { itUnless } from "../support/unless.ts";
 import { closeAll, ok, request, start, text, to, udpPeer, viaOf } from "./harness.ts";
 
 afterEach(closeAll);
 
 const hasIpv6 = Object.values(networkInterfaces()).some((entries) => entries?.some(({ address }) => address === "::1"));
+const NO_V6 = hasIpv6 ? undefined : "this machine has no IPv6 loopback address";
 
 describe("UDP (RFC 3261 §18)", () => {
   it("fills received and rport where the client asks for rport, and answers to where the request came from (RFC 3581 §4)", async () => {
@@ -96,7 +98,7 @@ describe("UDP (RFC 3261 §18)", () => {
     expect(user.messages.size).toBe(0);
   });
 
-  it.skipIf(!hasIpv6).each(["[::1]", "[0:0:0:0:0:0:0:1]"])(
+  itUnless(NO_V6).each(["[::1]", "[0:0:0:0:0:0:0:1]"])(
     "hands up a response to an IPv6 listener whose Via comes back as %s",
     async (host) => {
       const listen = [{ transport: "udp", address: "0:0:0:0:0:0:0:1", port: 0 }] as const;
@@ -201,7 +203,7 @@ describe("UDP (RFC 3261 §18)", () => {
     }
   });
 
-  it.skipIf(!hasIpv6)("speaks IPv6", async () => {
+  itUnless(NO_V6)("speaks IPv6", async () => {
     const { layer, user, udpPort } = await start({ listen: [{ transport: "udp", address: "::1", port: 0 }] });
     const peer = await udpPeer("::1");
     layer.sendRequest(request(), to("udp", peer.port, "::1"), "z9hG4bK1");

@@ -2,9 +2,10 @@ import { once } from "node:events";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, describe, expect, it, onTestFinished } from "vitest";
-import { mongoKind, startMongo } from "../../support/mongo-server.ts";
-import { natsProgram, startNats } from "../../support/nats-server.ts";
+import { mongoKind, NO_MONGO, startMongo } from "../../support/mongo-server.ts";
+import { NO_NATS, natsProgram, startNats } from "../../support/nats-server.ts";
 import { freePort } from "../../support/peers.ts";
+import { itUnless } from "../../support/unless.ts";
 import { Terminal } from "../terminal.ts";
 
 const terminals: Terminal[] = [];
@@ -83,7 +84,7 @@ describe("tollgate doctor", () => {
     expect((await asked(t, "store")).found[0]).toMatch(/^problem: the store: .*127\.0\.0\.1/);
   });
 
-  it.skipIf(!natsProgram)("asks NATS, with and without JetStream", async () => {
+  itUnless(natsProgram ? undefined : NO_NATS)("asks NATS, with and without JetStream", async () => {
     const t = terminal();
     const nats = await startNats();
     onTestFinished(() => nats.destroy());
@@ -91,7 +92,7 @@ describe("tollgate doctor", () => {
     expect((await asked(t, "bus")).found[0]).toMatch(/^ok: NATS at .* answers, with JetStream/);
   });
 
-  it.skipIf(mongoKind() === undefined)(
+  itUnless(mongoKind() === undefined ? NO_MONGO : undefined)(
     "asks MongoDB, also what time it is",
     async () => {
       const t = terminal();
