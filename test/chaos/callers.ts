@@ -33,6 +33,11 @@ interface Standing {
   asking: boolean;
 }
 
+/**
+ * Few: the stand-in for MongoDB looks at all that was ever paid for each settlement, where MongoDB takes an index.
+ */
+const PREPAID_OF_100 = 10;
+
 /** Clients over UDP, scripted, on one socket. */
 export class Callers implements TransactionUser {
   private end!: UdpEnd;
@@ -96,7 +101,7 @@ export class Callers implements TransactionUser {
 
   call(): void {
     const { chance, ledger, postpaid, prepaid, ways } = this.options;
-    const isPrepaid = prepaid.length > 0 && chance.percent(30);
+    const isPrepaid = prepaid.length > 0 && chance.percent(PREPAID_OF_100);
     const user = chance.of(isPrepaid ? prepaid : postpaid);
     const localTag = systemRandom.token(64);
     const dialog: Dialog = {

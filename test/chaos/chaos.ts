@@ -132,7 +132,8 @@ export async function play(options: ChaosOptions): Promise<Report> {
 function soFar({ offered, calls }: Ledger, standingNow: number): string {
   let [answered, lost] = [0, 0];
   for (const call of calls) {
-    if (call.ackedAt !== undefined) answered++;
+    if (call.ackedAt === undefined) continue; // for its client, the call was never there
+    answered++;
     if (call.lost !== undefined) lost++;
   }
   return `${offered} offered, ${answered} answered, ${standingNow} stand, ${lost} lost`;
