@@ -5,8 +5,15 @@ import type { Copies } from "./copies.ts";
 import type { Fence } from "./fence.ts";
 import type { GiveAway } from "./give-away.ts";
 
-/** How long a node that stops waits for its last copies to lie at their standbys. */
-const LAST_COPIES_MS = 2_000;
+/** How long a node that stops waits for what is under way, before the last copies. */
+const SETTLES_MS = 2_000;
+/**
+ * How long it waits for its last copies to lie at their standbys, and before that until it may act. Mostly that is a
+ * moment. While NATS is away or chooses its leaders it is longer, and who stopped before would lose its sessions.
+ */
+const LAST_COPIES_MS = 10_000;
+/** The same where somebody has said twice that it is to stop. */
+const HURRIED_MS = 2_000;
 const POLL_MS = 10;
 
 /** A node that stops leaves its sessions to the other nodes, which take them up as if it had died. */
@@ -47,7 +54,8 @@ export class Leaving {
   /** False: there is no node that has copies, and nothing was done. */
   async leaveSessions(): Promise<boolean> {
     const { core, fence, log } = this;
-    // A node that must be silent has lost its sessions already, or finds out when it starts again.
+    // It may be silent for a moment only. Else it has lost its sessions already, or finds out when it starts again.
+    await this.until(() => fence.open, this.copiesMs);
     if (fence.open) {
       if (!this.hasHeirs()) return false;
       await this.lastCopies();
@@ -65,21 +73,27 @@ export class Leaving {
   /** What is on its way to other nodes arrives. Then nothing is begun any more, and they get all as it is. */
   private async lastCopies(): Promise<void> {
     const { keeper, away, clock, fence } = this;
-    const lateAt = clock.monotonic() + LAST_COPIES_MS;
-    const until = async (isSo: () => boolean) => {
-      while (!isSo() && clock.monotonic() < lateAt) await pause(clock, POLL_MS);
-    };
+    const lateAt = clock.monotonic() + SETTLES_MS;
     away.pause();
-    await until(() => !away.busy);
+    await this.until(() => !away.busy, SETTLES_MS);
     fence.end();
     const { sessions, ending } = this.core;
     const settled = Promise.allSettled([
       ...sessions.values().map(({ charges }) => charges.settled()),
       ending.settled(),
     ]);
-    await within(clock, lateAt - clock.monotonic(), settled);
+    await within(clock, Math.max(0, lateAt - clock.monotonic()), settled);
     keeper.avoidLeaving();
     for (const session of sessions.values()) keeper.changed(session);
-    await until(() => keeper.idle);
+    await this.until(() => keeper.idle, this.copiesMs);
+  }
+
+  private get copiesMs(): number {
+    return this.core.hurried ? HURRIED_MS : LAST_COPIES_MS;
+  }
+
+  private async until(isSo: () => boolean, withinMs: number): Promise<void> {
+    const lateAt = this.clock.monotonic() + withinMs;
+    while (!isSo() && this.clock.monotonic() < lateAt) await pause(this.clock, POLL_MS);
   }
 }

@@ -129,12 +129,48 @@ describe("a node that stops (P3)", () => {
     expect(nodes.owners(id)).toEqual([]);
   });
 
+  /** A call whose standby is dead, and whose copy does not arrive at the third node. */
+  async function withoutCopy() {
+    const { id } = await call(3);
+    const { standby } = nodes;
+    const third = ["node01", "node02"].find((name) => name !== standby)!;
+    nodes.courier.loses = (topic) => topic === copiesTopic(third);
+    nodes.kill(standby);
+    await nodes.run(1_000);
+    return { id, third };
+  }
+
+  it("waits for the copies of its sessions as long as NATS is away, and longer than it was to take", async () => {
+    const { id, third } = await withoutCopy();
+    const stopped = stops(100, { gives: false });
+    await nodes.run(6_000);
+    expect(nodes.node("node00").isDead).toBe(false);
+    nodes.courier.loses = () => false;
+    await nodes.run(12_000);
+    await stopped;
+    expect(byes()).toEqual([]);
+    expect(nodes.actors(id)).toEqual([third]);
+  });
+
+  it("waits until it may act again, if it is silent for a moment as its time is over", async () => {
+    const { id, third } = await withoutCopy();
+    nodes.clock.setTimeout(() => nodes.courier.cut.add("node00"), 2_000);
+    const stopped = stops(2_400, { gives: false });
+    await nodes.run(2_500); // silent by now, and not called dead yet
+    nodes.courier.cut.delete("node00");
+    nodes.courier.loses = () => false;
+    await nodes.run(20_000);
+    await stopped;
+    expect(byes()).toEqual([]);
+    expect(nodes.actors(id)).toEqual([third]);
+  });
+
   it("says nothing, and puts no end on record, if others may have its sessions already", async () => {
     const { id } = await call(3);
     nodes.courier.cut.add("node00");
     await nodes.run(1_000);
     const stopped = stops(100);
-    await nodes.run(4_000);
+    await nodes.run(15_000);
     await stopped;
     expect(byes()).toEqual([]);
     expect(nodes.onDisk("node00").map(({ type }) => type)).not.toContain("session.ended");
