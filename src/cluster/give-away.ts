@@ -22,6 +22,7 @@ export class GiveAway {
   private readonly copies: Pick<Copies, "give" | "released">;
   private readonly handOver: Pick<HandOver, "factsOf">;
   private readonly given: (session: string) => void;
+  private readonly cutOff: () => boolean;
   private readonly isTaken: (session: string) => Promise<boolean>;
   private timer: TimerHandle;
   private stopped = false;
@@ -39,10 +40,13 @@ export class GiveAway {
     readonly handOver: Pick<HandOver, "factsOf">;
     /** Another node has the session now. */
     readonly given: (session: string) => void;
+    /** Nothing arrives now, and nobody could say whether it has: a session that was given would act nowhere. */
+    readonly cutOff: () => boolean;
     /** Asks the other nodes whether one of them has the session. */
     readonly isTaken: (session: string) => Promise<boolean>;
   }) {
-    const { core, clock, copies, handOver, given, isTaken } = options;
+    const { core, clock, copies, handOver, given, cutOff, isTaken } = options;
+    this.cutOff = cutOff;
     this.isTaken = isTaken;
     this.core = core;
     this.clock = clock;
@@ -79,7 +83,7 @@ export class GiveAway {
   }
 
   private next(): void {
-    let left = Math.min(SLICE, MOST_UNDER - this.under.size - this.about.size);
+    let left = this.cutOff() ? 0 : Math.min(SLICE, MOST_UNDER - this.under.size - this.about.size);
     for (const session of this.core.sessions.values()) {
       if (left <= 0) break;
       if (this.about.has(session.id) || !isAtRest(session)) continue;
@@ -98,7 +102,7 @@ export class GiveAway {
     } finally {
       this.about.delete(session.id);
     }
-    const state = isAtRest(session) && !this.stopped ? snapshot(session) : undefined;
+    const state = isAtRest(session) && !this.stopped && !this.cutOff() ? snapshot(session) : undefined;
     if (!state) return;
     const { id } = session;
     const flow = session.client?.dialog.flow;

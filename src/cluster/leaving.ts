@@ -73,10 +73,11 @@ export class Leaving {
   /** What is on its way to other nodes arrives. Then nothing is begun any more, and they get all as it is. */
   private async lastCopies(): Promise<void> {
     const { keeper, away, clock, fence } = this;
-    const lateAt = clock.monotonic() + SETTLES_MS;
     away.pause();
-    await this.until(() => !away.busy, SETTLES_MS);
+    // What is on its way and does not arrive comes back, as soon as the other nodes can say that they do not have it.
+    await this.until(() => !away.busy, this.copiesMs);
     fence.end();
+    const lateAt = clock.monotonic() + SETTLES_MS;
     const { sessions, ending } = this.core;
     const settled = Promise.allSettled([
       ...sessions.values().map(({ charges }) => charges.settled()),

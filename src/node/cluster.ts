@@ -257,6 +257,7 @@ class ClusterNode implements Cluster {
       this.away = new GiveAway({
         ...{ core, clock: this.clock, copies: keeper, handOver: this.handOver },
         given: (session) => this.letGo(session),
+        cutOff: () => members.cutOff,
         isTaken: async (session) => {
           const answers = await this.whose.ask(() => members.others());
           return answers?.some(({ sessions }) => sessions.includes(session)) ?? true;

@@ -152,6 +152,34 @@ describe("a node that stops (P3)", () => {
     expect(nodes.actors(id)).toEqual([third]);
   });
 
+  it("gives nothing away while it is cut off: what is on its way acts nowhere", async () => {
+    const { id } = await call(3);
+    nodes.courier.cut.add("node00");
+    await nodes.run(300);
+    const stopped = stops(3_000);
+    await nodes.run(100);
+    expect(nodes.owners(id)).toEqual(["node00"]);
+    nodes.courier.cut.delete("node00");
+    await nodes.run(20_000);
+    await stopped;
+    expect(byes()).toEqual([]);
+    expect(nodes.actors(id)).toHaveLength(1);
+  });
+
+  it("takes back what did not arrive before it leaves, as soon as the other nodes can say so", async () => {
+    const { id } = await call(3);
+    const [first, second] = ["node01", "node02"].map(copiesTopic);
+    // Nothing of the last seconds arrives, and no answer to whether it has.
+    nodes.courier.loses = (topic) => topic === first || topic === second || topic.startsWith("whose");
+    const stopped = stops(500);
+    await nodes.run(7_000);
+    nodes.courier.loses = () => false;
+    await nodes.run(20_000);
+    await stopped;
+    expect(byes()).toEqual([]);
+    expect(nodes.actors(id)).toHaveLength(1);
+  });
+
   it("waits until it may act again, if it is silent for a moment as its time is over", async () => {
     const { id, third } = await withoutCopy();
     nodes.clock.setTimeout(() => nodes.courier.cut.add("node00"), 2_000);
