@@ -21,7 +21,8 @@ import { sippLoad } from "./sipp-load.ts";
 
 const USAGE = `npm run bench:cluster -- [options]
 
-  --rate N       calls a second, of all nodes together (300)
+  --rate N       calls a second, of all nodes together (150)
+  --warm-up N    calls of each node before that: the JIT compiler has to see all of the code (4000)
   --seconds N    how long (15)
   --rounds N     how often each number of nodes is measured, in turn; the figures are the medians (3)
   --nodes LIST   numbers of nodes (1,2,3)
@@ -29,7 +30,8 @@ const USAGE = `npm run bench:cluster -- [options]
 
 const { values } = parseArgs({
   options: {
-    rate: { type: "string", default: "300" },
+    rate: { type: "string", default: "150" },
+    "warm-up": { type: "string", default: "4000" },
     seconds: { type: "string", default: "15" },
     rounds: { type: "string", default: "3" },
     nodes: { type: "string", default: "1,2,3" },
@@ -161,8 +163,9 @@ async function bench(): Promise<number> {
     return 1;
   }
   const [rate, seconds, rounds] = [Number(values.rate), Number(values.seconds), Number(values.rounds)];
+  const warmUp = Number(values["warm-up"]);
   const sizes = values.nodes.split(",").map(Number);
-  if (![rate, seconds, rounds, ...sizes].every((number) => Number.isInteger(number) && number > 0)) {
+  if (![rate, seconds, rounds, warmUp, ...sizes].every((number) => Number.isInteger(number) && number > 0)) {
     say(`npm run bench:cluster: expected whole numbers above zero\n\n${USAGE}`);
     return 2;
   }
@@ -176,7 +179,7 @@ async function bench(): Promise<number> {
       say(`${size} ${size === 1 ? "node" : "nodes"}: starting and warming up`);
       const cluster = await Cluster.start(size, port, folder);
       try {
-        await measure(cluster, load, rate, 10);
+        await measure(cluster, load, rate, Math.ceil((warmUp * size) / rate));
         const measured: ClusterFigures[] = [];
         for (let round = 0; round < rounds; round++) {
           const one = await measure(cluster, load, rate, seconds);
