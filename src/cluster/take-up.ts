@@ -1,3 +1,4 @@
+import { chargeStateOf } from "../charging/charges/book-state.ts";
 import { chargeKey } from "../charging/events/charge-fields.ts";
 import { eventProblem } from "../charging/events/event-fields.ts";
 import { type ChargeMade, type ChargingEvent, idOf, sessionEnded, sessionStarted } from "../charging/events/events.ts";
@@ -228,9 +229,7 @@ function withCharges(state: SessionState, charged: readonly ChargeMade[]): Sessi
   if (charged.length === 0) return state;
   const { made = [], refusals = 0, ...book } = state.book ?? {};
   const known = new Set(made.map(({ id }) => chargeKey(id)));
-  const fresh = charged
-    .filter(({ charge }) => !known.has(chargeKey(charge.id)))
-    .map(({ charge, at, session: { terms } }) => ({ ...charge, at, ...(terms?.taxes && { taxes: terms.taxes }) }));
+  const fresh = charged.filter(({ charge }) => !known.has(chargeKey(charge.id))).map(chargeStateOf);
   return { ...state, book: { ...book, refusals, made: [...made, ...fresh] } };
 }
 

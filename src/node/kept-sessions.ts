@@ -1,4 +1,4 @@
-import type { BookState, ChargeState } from "../charging/charges/book-state.ts";
+import { type BookState, chargeStateOf } from "../charging/charges/book-state.ts";
 import { chargeKey } from "../charging/events/charge-fields.ts";
 import type { ChargeMade, ChargingEvent } from "../charging/events/events.ts";
 import type { KeptChanges } from "../charging/journal/file.ts";
@@ -136,7 +136,8 @@ export class KeptSessions implements SessionKeeper, Companion {
     else if (type === "charge.made") this.charged(event, puts);
   }
 
-  private charged({ session, charge, at }: ChargeMade, puts: Map<string, string>): void {
+  private charged(event: ChargeMade, puts: Map<string, string>): void {
+    const { session, charge } = event;
     const { core } = this;
     if (!core) return;
     const own = core.sessions.get(session.id);
@@ -152,10 +153,8 @@ export class KeptSessions implements SessionKeeper, Companion {
         if (book.facts.id === session.id) owner = other;
     }
     if (!owner) return;
-    const { terms } = session;
     const name = session.id + BETWEEN + chargeKey(charge.id);
-    const made: ChargeState = { ...charge, at, ...(terms?.taxes && { taxes: terms.taxes }) };
-    puts.set(name, JSON.stringify(made));
+    puts.set(name, JSON.stringify(chargeStateOf(event)));
     this.add(owner.id, name);
   }
 

@@ -1,6 +1,7 @@
 import type { Charge } from "../events/charge-fields.ts";
 import { chargeProblem } from "../events/charge-fields.ts";
 import { taxesCheck } from "../events/event-fields.ts";
+import type { ChargeMade } from "../events/events.ts";
 import {
   type Check,
   count,
@@ -28,6 +29,13 @@ export interface ChargeState extends Charge {
   readonly at: number;
   readonly taxes?: readonly AppliedTax[];
 }
+
+/** As the event of the charge has it. */
+export const chargeStateOf = ({ charge, at, session: { terms } }: ChargeMade): ChargeState => ({
+  ...charge,
+  at,
+  ...(terms?.taxes && { taxes: terms.taxes }),
+});
 
 export interface BookState {
   readonly made: readonly ChargeState[];

@@ -5,7 +5,7 @@ import type { FlowsElsewherePort, LegPort } from "../model/core.ts";
 
 /** What is owed to a peer whose session is over: it is sent as soon as there is a way to that peer. */
 interface Owed {
-  readonly key: string;
+  readonly looked: Looked;
   readonly until: number;
   readonly send: (flow: Flow) => void;
 }
@@ -13,7 +13,7 @@ interface Owed {
 interface Looked {
   readonly place: CameFrom;
   readonly legs: Set<LegPort>;
-  owed: number;
+  readonly owed: Set<Owed>;
 }
 
 const MOST_OWED = 10_000;
@@ -28,7 +28,8 @@ export class FlowsElsewhere implements FlowsElsewherePort {
   private readonly owedForMs: number;
   private readonly byPlace = new Map<string, Looked>();
   private readonly byLeg = new Map<LegPort, Looked>();
-  private readonly owed: Owed[] = [];
+  /** What is owed at all places, the oldest first. */
+  private readonly owed = new Set<Owed>();
   /** Asks the other nodes for the connection from there, and calls `found` where there is one. */
   private readonly ask: (place: CameFrom) => void;
 
@@ -41,11 +42,6 @@ export class FlowsElsewhere implements FlowsElsewherePort {
     this.clock = options.clock;
     this.owedForMs = options.owedForMs;
     this.ask = options.ask;
-  }
-
-  /** How many dialogs wait. */
-  get size(): number {
-    return this.byLeg.size;
   }
 
   /** Where the connections come from that are looked for. */
@@ -66,7 +62,7 @@ export class FlowsElsewhere implements FlowsElsewherePort {
     const key = keyOf(place);
     const known = this.byPlace.get(key);
     if (known) return known;
-    const looked: Looked = { place, legs: new Set(), owed: 0 };
+    const looked: Looked = { place, legs: new Set(), owed: new Set() };
     this.byPlace.set(key, looked);
     this.ask(place);
     return looked;
@@ -86,15 +82,19 @@ export class FlowsElsewhere implements FlowsElsewherePort {
   }
 
   owesTo(place: CameFrom, send: (flow: Flow) => void): void {
-    this.forgetOld();
-    if (this.owed.length < MOST_OWED) this.owesAt(this.lookedAt(place), send);
+    if (this.mayOwe()) this.owesAt(this.lookedAt(place), send);
   }
 
   private owesAt(looked: Looked, send: (flow: Flow) => void): void {
+    if (!this.mayOwe()) return;
+    const owed = { looked, until: this.clock.monotonic() + this.owedForMs, send };
+    looked.owed.add(owed);
+    this.owed.add(owed);
+  }
+
+  private mayOwe(): boolean {
     this.forgetOld();
-    if (this.owed.length >= MOST_OWED) return;
-    looked.owed++;
-    this.owed.push({ key: keyOf(looked.place), until: this.clock.monotonic() + this.owedForMs, send });
+    return this.owed.size < MOST_OWED;
   }
 
   /** Another node has that connection. */
@@ -104,29 +104,28 @@ export class FlowsElsewhere implements FlowsElsewherePort {
     const looked = this.byPlace.get(key);
     if (!looked) return;
     this.byPlace.delete(key);
-    const due = this.owed.filter((one) => one.key === key);
-    for (const one of due) this.owed.splice(this.owed.indexOf(one), 1);
+    for (const owed of looked.owed) this.owed.delete(owed);
     for (const leg of looked.legs) {
       this.byLeg.delete(leg);
       if (leg.stranded && leg.goBy(flow) && !leg.over) leg.session.probe(leg);
     }
-    for (const { send } of due) send(flow);
+    for (const { send } of looked.owed) send(flow);
   }
 
   private forgetOld(): void {
     const now = this.clock.monotonic();
-    const young = this.owed.findIndex(({ until }) => until > now);
-    for (const { key } of this.owed.splice(0, young < 0 ? this.owed.length : young)) {
-      const looked = this.byPlace.get(key);
-      if (!looked) continue;
-      looked.owed--;
-      this.forgetIfDone(looked);
+    for (const owed of this.owed) {
+      if (owed.until > now) return;
+      this.owed.delete(owed);
+      owed.looked.owed.delete(owed);
+      this.forgetIfDone(owed.looked);
     }
   }
 
   private forgetIfDone(looked: Looked): void {
-    const key = keyOf(looked.place);
-    if (looked.legs.size === 0 && looked.owed === 0 && this.byPlace.get(key) === looked) this.byPlace.delete(key);
+    const { place, legs, owed } = looked;
+    const key = keyOf(place);
+    if (legs.size + owed.size === 0 && this.byPlace.get(key) === looked) this.byPlace.delete(key);
   }
 }
 

@@ -9,7 +9,7 @@ import type { Flow } from "../../transport/types.ts";
 import { adviseClient } from "../charges/advice.ts";
 import { answerCharges } from "../charges/charge-answers.ts";
 import { requestWithin } from "../dialog/dialog.ts";
-import { meansGone } from "../dialog/outcomes.ts";
+import { IGNORED, meansGone } from "../dialog/outcomes.ts";
 import { reply } from "../dialog/reply.ts";
 import { takeRest } from "../leg/rest.ts";
 import { sendWithin } from "../leg/route.ts";
@@ -228,7 +228,7 @@ class Bye implements ClientTransactionUser {
     const dialog = { ...this.leg.dialog, flow };
     const bye = requestWithin(dialog, "BYE");
     this.fill(bye);
-    sendWithin(core, dialog, bye, NOBODY_WAITS);
+    sendWithin(core, dialog, bye, IGNORED);
   }
 
   private failed(): void {
@@ -236,8 +236,6 @@ class Bye implements ClientTransactionUser {
     this.session.actor.send({ type: "bye.failed", by: this.leg.side, at: this.session.now() });
   }
 }
-
-const NOBODY_WAITS: ClientTransactionUser = { final() {}, timeout() {}, transportError() {} };
 
 /**
  * The app server has answered BYE when nobody waited for that any longer. Its charges count all the same; nobody is
