@@ -1,3 +1,4 @@
+import { setTimeout as pause } from "node:timers/promises";
 import type { Tariff } from "../charging/money/tariff.ts";
 import type { Config } from "../config/schema.ts";
 import { registerUser } from "../directory/users.ts";
@@ -153,7 +154,6 @@ export class TestCalls {
 }
 
 const seen = new WeakSet<object>();
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** The app server's part. */
 async function answer(request: ServiceRequest): Promise<void> {

@@ -1,5 +1,5 @@
 import type { Core } from "../relay/model/core.ts";
-import { type Clock, pause, within } from "../support/clock.ts";
+import { type Clock, until, within } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { Copies } from "./copies.ts";
 import type { Fence } from "./fence.ts";
@@ -93,8 +93,7 @@ export class Leaving {
     return this.core.hurried ? HURRIED_MS : LAST_COPIES_MS;
   }
 
-  private async until(isSo: () => boolean, withinMs: number): Promise<void> {
-    const lateAt = this.clock.monotonic() + withinMs;
-    while (!isSo() && this.clock.monotonic() < lateAt) await pause(this.clock, POLL_MS);
+  private until(isSo: () => boolean, withinMs: number): Promise<void> {
+    return until(this.clock, isSo, withinMs, POLL_MS);
   }
 }

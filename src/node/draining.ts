@@ -1,6 +1,6 @@
 import type { Core } from "../relay/model/core.ts";
 import { endedByText } from "../relay/model/endings.ts";
-import { type Clock, pause } from "../support/clock.ts";
+import { type Clock, pause, until } from "../support/clock.ts";
 import type { Cluster } from "./cluster-ports.ts";
 
 /* How a relay comes to its end: what runs ends by itself, goes to other nodes, or is ended. */
@@ -8,6 +8,7 @@ import type { Cluster } from "./cluster-ports.ts";
 /** How long the relay may take after the drain, for answers to BYEs, and for messages that are handed over. */
 const LAST_BYES_MS = 2_000;
 const LAST_HANDED_MS = 500;
+const POLL_MS = 20;
 
 /**
  * Resolves when no session is left. Sessions may end by themselves for `drainMs`. What is left then goes on at other
@@ -22,19 +23,22 @@ export async function emptied(options: {
   readonly cluster: Cluster | undefined;
 }): Promise<void> {
   const { core, clock, drainMs, cluster } = options;
-  const until = (withinMs: number, isOver: () => boolean) => untilOver(core, clock, withinMs, isOver);
+  const untilOver = async (withinMs: number, isOver: () => boolean) => {
+    await until(clock, isOver, withinMs, POLL_MS);
+    await core.ending.settled(); // the answers to the last BYEs wait for the disk
+  };
   const isEmpty = () => core.sessions.size + core.requests.size === 0 && cluster?.giving !== "now";
-  await until(drainMs, () => isEmpty() || (core.hurried && cluster !== undefined));
+  await untilOver(drainMs, () => isEmpty() || (core.hurried && cluster !== undefined));
   // What comes for sessions that were given away is still handed over.
   if (cluster?.giving === "done" && !core.hurried) await pause(clock, LAST_HANDED_MS);
   if (cluster && (core.sessions.size > 0 || cluster.giving === "now")) {
     // What rings is cancelled; what stands goes on at other nodes.
     giveUpRequests(core);
-    await until(LAST_BYES_MS, () => core.requests.size + core.byesUnanswered.size === 0);
+    await untilOver(LAST_BYES_MS, () => core.requests.size + core.byesUnanswered.size === 0);
     if (await cluster.leaveSessions()) return core.ending.settled();
   }
   endAll(core);
-  await until(LAST_BYES_MS, () => core.sessions.size + core.requests.size === 0);
+  await untilOver(LAST_BYES_MS, () => core.sessions.size + core.requests.size === 0);
   const left = core.sessions.values().map(async (session) => {
     const { startedAt, byeAt } = session.context;
     if (session.hangUp.bye) {
@@ -47,7 +51,7 @@ export async function emptied(options: {
   await Promise.allSettled(left);
   if (core.byesUnanswered.size > 0 && !core.hurried)
     core.log.info({ sessions: core.byesUnanswered.size }, "waiting for answers to BYE, which may bring charges");
-  await until(64 * core.config.timers.t1Ms, () => core.byesUnanswered.size === 0 || core.hurried);
+  await untilOver(64 * core.config.timers.t1Ms, () => core.byesUnanswered.size === 0 || core.hurried);
   for (const { id, appServer } of core.byesUnanswered)
     core.log.warn(
       { session: id, appServer: appServer.id },
@@ -82,12 +86,3 @@ export function endAll(core: Core): void {
 function giveUpRequests(core: Core): void {
   for (const request of core.requests.values()) request.lost();
 }
-
-async function untilOver({ ending }: Core, clock: Clock, withinMs: number, isOver: () => boolean): Promise<void> {
-  const dueAt = clock.monotonic() + withinMs;
-  while (!isOver() && clock.monotonic() < dueAt) await pause(clock, POLL_MS);
-  // The answers to the last BYEs wait for the disk.
-  await ending.settled();
-}
-
-const POLL_MS = 20;

@@ -36,6 +36,12 @@ export const unref = (timer: TimerHandle): void => (timer as { unref?: () => voi
 export const pause = (clock: Pick<Clock, "setTimeout">, ms: number): Promise<void> =>
   new Promise((resolve) => clock.setTimeout(resolve, ms));
 
+/** Resolves when it is so, or after `withinMs`. Looks every `everyMs`. */
+export async function until(clock: Clock, isSo: () => boolean, withinMs: number, everyMs: number): Promise<void> {
+  const lateAt = clock.monotonic() + withinMs;
+  while (!isSo() && clock.monotonic() < lateAt) await pause(clock, everyMs);
+}
+
 /** Resolves when the promise does, or after `ms`. */
 export async function within(clock: Clock, ms: number, promise: Promise<unknown>): Promise<void> {
   let timer: TimerHandle;
