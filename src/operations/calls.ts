@@ -88,11 +88,12 @@ export const listCalls = operation({
       ...(since !== undefined && { since: sinceOf(since, context.now()) }),
       ...(cursor !== undefined && { before: readCursor(cursor) }),
     };
-    const { calls: all, missing } = await callsOf(context, query);
     // Who looks for a Call-ID need not know whether its sender got past the sign-in.
-    if (query.callId !== undefined && rest.strangers === undefined)
-      all.push(...(await callsOf(context, { ...query, strangers: true })).calls);
-    const found = all.sort(byEnd);
+    const isEither = query.callId !== undefined && rest.strangers === undefined;
+    const asked = isEither ? [query, { ...query, strangers: true }] : [query];
+    const all = await Promise.all(asked.map((one) => callsOf(context, one)));
+    const found = all.flatMap(({ calls }) => calls).sort(byEnd);
+    const missing = [...new Set(all.flatMap((one) => one.missing))];
     const calls = found.slice(0, most);
     const last = calls.at(-1);
     return {
