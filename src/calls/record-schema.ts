@@ -9,16 +9,17 @@ import type { CallRecord } from "./record.ts";
 const MOST_CHARS = 2_000;
 const MOST_LISTED = 200;
 
-/** A line that is safe on a terminal. */
-export const plainText = z
-  .string()
-  .refine(
-    (text) => text.length <= MOST_CHARS && !/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/.test(text),
-    "a plain text",
-  );
+/** A line that is safe on a terminal. Its bound does not stand in the document of the API, nor does that of lists. */
+export const plainTextUpTo = (most: number) =>
+  z
+    .string()
+    .refine((text) => text.length <= most && !/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/.test(text), "a plain text");
+export const plainText = plainTextUpTo(MOST_CHARS);
+export const listUpTo = <T extends z.ZodType>(most: number, of: T) =>
+  z.array(of).refine((all) => all.length <= most, "a short list");
 const text = plainText;
 const ms = z.int();
-const list = <T extends z.ZodType>(of: T) => z.array(of).refine((all) => all.length <= MOST_LISTED, "a short list");
+const list = <T extends z.ZodType>(of: T) => listUpTo(MOST_LISTED, of);
 
 const askedServer = z.object({
   appServer: text,

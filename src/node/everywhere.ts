@@ -6,7 +6,6 @@ import type { MemberView } from "../cluster/member-view.ts";
 import type { Clock } from "../support/clock.ts";
 import type { PeerLog } from "../support/peer-log.ts";
 import type { Random } from "../support/random.ts";
-import type { CallFilter } from "../trace/filter.ts";
 import { added, type Figures } from "./figures.ts";
 import {
   ANSWER_BYTES,
@@ -138,15 +137,16 @@ export class Everywhere {
     return { story, missing };
   }
 
-  /** What all nodes count, added up. */
-  async figures(): Promise<{ readonly figures: Figures; readonly nodes: number } & Missing> {
-    const all: Pick<Metrics, "counters" | "gauges" | "labelled">[] = [this.options.here.metrics()];
+  /** What this node counts, and what all nodes do, added up. */
+  async figures(): Promise<{ readonly own: Metrics; readonly figures: Figures; readonly nodes: number } & Missing> {
+    const own = this.options.here.metrics();
+    const all: Figures[] = [own];
     const missing = await this.eachOther(async (other) => {
       const said = await this.ask(other, { kind: "figures" });
-      if (said) all.push(said as Metrics);
+      if (said) all.push(said);
       return said !== undefined;
     });
-    return { figures: added(all), nodes: all.length, missing };
+    return { own, figures: added(all), nodes: all.length, missing };
   }
 
   /** Answers another node; undefined: it is no question of this kind. */
@@ -182,9 +182,9 @@ export class Everywhere {
         return { calls, more: calls.length < found.length };
       }
       case "figures":
-        return added([here.metrics()]);
+        return here.metrics();
       case "start-trace":
-        return { why: here.traces.start({ ...look, filter: look.filter as CallFilter }) ?? null };
+        return { why: here.traces.start(look) ?? null };
       case "stop-trace":
         return { was: here.traces.stop(look.name, look.drop) };
       case "traces":

@@ -9,6 +9,7 @@ import { isDeeper } from "../support/json.ts";
 import { MOST_TRACES, type TraceView } from "../trace/traces.ts";
 import { type Figures, figures } from "./figures.ts";
 import { type SessionView, sessionView } from "./session-view.ts";
+import { traceFilter, traceView } from "./trace-view.ts";
 import { type ToldCall, tracedCall } from "./traced-items.ts";
 
 /*
@@ -37,12 +38,6 @@ const callQuery = z.strictObject({
   before: z.strictObject({ endedAt: z.number(), id: name }).optional(),
   most: z.int().min(1).max(MOST_CALLS),
 });
-const traceFilter = z.strictObject({
-  user: name.optional(),
-  service: name.optional(),
-  callId: name.optional(),
-  sample: z.int().min(1).optional(),
-});
 const question = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("sessions"), after: name }),
   z.strictObject({ kind: z.literal("end"), session: name }),
@@ -64,10 +59,6 @@ export interface StoryLines {
   readonly leftOut: number;
 }
 
-const traceView = z.object({
-  ...{ name, filter: traceFilter, since: z.number(), calls: z.int(), messages: z.int(), bytes: z.int() },
-  ...{ running: z.boolean(), full: z.boolean() },
-});
 /** One line of `/v1/events`. */
 export const seenLine = z.looseObject({
   kind: z.enum(["message", "state", "charge", "timer", "end"]),

@@ -1,19 +1,21 @@
 import { z } from "zod";
-import { wholeRecord } from "../calls/record-schema.ts";
+import { plainTextUpTo, wholeRecord } from "../calls/record-schema.ts";
 import type { TracedCall } from "../trace/export.ts";
 import { masked } from "../trace/mask.ts";
 import type { Seen } from "../trace/seen.ts";
 
 /* What a node has recorded of calls, as another node is told of it: messages as text, without their secrets. */
 
-const name = z.string().max(512);
-const text = z.string().max(4_096);
+const name = plainTextUpTo(512);
+const text = plainTextUpTo(4_096);
+/** As callers have it. */
+const callId = z.string().max(4_096);
 const at = z.number();
 const place = z.object({ transport: name, address: name, port: z.int().min(0).max(65_535) });
 const item = z.discriminatedUnion("kind", [
   z.object({
     ...{ kind: z.literal("message"), at, direction: z.enum(["in", "out"]), local: place, peer: place },
-    ...{ leg: name, callId: text, message: z.string().max(200_000) },
+    ...{ leg: name, callId, message: z.string().max(200_000) },
   }),
   z.object({
     ...{ kind: z.literal("state"), at, chart: name, actor: text, event: name, from: text, to: text },

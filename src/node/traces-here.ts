@@ -1,5 +1,5 @@
 import type { TracedCall } from "../trace/export.ts";
-import { hepSender } from "../trace/hep-sender.ts";
+import { hepSender, homerIn, NO_HOMER } from "../trace/hep-sender.ts";
 import type { TraceOptions, Traces, TraceView } from "../trace/traces.ts";
 import { ANSWER_BYTES } from "./looks.ts";
 import { type ToldCall, toldCall } from "./traced-items.ts";
@@ -29,8 +29,9 @@ export class TracesHere {
 
   /** Returns why it cannot begin; undefined: it has. */
   start({ name, filter, most, hep }: WantedTrace): string | undefined {
-    const sender = hep === undefined ? undefined : hepSender(hep);
-    if (hep !== undefined && !sender) return "expected a host and port such as 10.0.0.9:9060";
+    const homer = hep === undefined ? undefined : homerIn(hep);
+    if (hep !== undefined && !homer) return NO_HOMER;
+    const sender = homer && hepSender(homer);
     const why = this.traces.start({ name, filter, most, send: sender?.send, ended: sender?.close }, this.now());
     if (why !== undefined) sender?.close();
     return why;

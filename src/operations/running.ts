@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { MAX_DRAIN_S } from "../config/schema.ts";
+import { counts, labelled } from "../node/figures.ts";
 import type { Metrics } from "../node/metrics.ts";
 import { type SessionView, sessionView } from "../node/session-view.ts";
 import { version } from "../support/version.ts";
@@ -24,22 +25,6 @@ const registration = z.object({
   q: z.number(),
   sinceS: z.number(),
   leftS: z.number(),
-});
-const counts = z.record(z.string(), z.number());
-const labels = z.record(z.string(), z.string());
-const labelled = z.object({
-  counters: z.record(z.string(), z.array(z.object({ labels, value: z.number() }))),
-  histograms: z.record(
-    z.string(),
-    z.array(
-      z.object({
-        labels,
-        buckets: z.array(z.tuple([z.number(), z.int()])).describe("How many were not above each bound, in order."),
-        sum: z.number(),
-        count: z.int(),
-      }),
-    ),
-  ),
 });
 
 export const whoAmI = operation({
@@ -94,9 +79,9 @@ export const showStatus = operation({
   }),
   async run(context, { everywhere }): Promise<Status> {
     const relay = relayOf(context);
-    const own = relay.metrics();
     const all = everywhere ? await relay.everywhere.figures() : undefined;
-    const { counters, gauges, labelled } = (all?.figures as Metrics | undefined) ?? own;
+    const own = all?.own ?? relay.metrics();
+    const { counters, gauges, labelled } = all?.figures ?? own;
     return {
       version: version(),
       node: own.node ?? "",

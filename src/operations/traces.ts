@@ -1,6 +1,7 @@
 import { z } from "zod";
+import { traceView } from "../node/trace-view.ts";
 import { traceHep, traceJson, tracePcap, traceText } from "../trace/export.ts";
-import { hepSender } from "../trace/hep-sender.ts";
+import { type Homer, hepSender, homerIn, NO_HOMER } from "../trace/hep-sender.ts";
 import type { TraceView } from "../trace/traces.ts";
 import { type OperationContext, relayOf } from "./context.ts";
 import { missingNodes, missingOf, silentText } from "./missing.ts";
@@ -17,21 +18,7 @@ const filterFields = {
   callId: z.string().min(1).max(512).optional().describe("Of either side."),
   sample: z.int().min(1).optional().describe("One call in so many."),
 };
-const traces = z.object({
-  traces: z.array(
-    z.object({
-      name: z.string(),
-      filter: z.object(filterFields),
-      since: z.int(),
-      calls: z.int(),
-      messages: z.int(),
-      bytes: z.int(),
-      running: z.boolean(),
-      full: z.boolean(),
-    }),
-  ),
-  missing: missingNodes,
-});
+const traces = z.object({ traces: z.array(traceView), missing: missingNodes });
 
 /** `missing`: nodes that did not do what was asked. */
 async function listOf(
@@ -70,18 +57,17 @@ export const startTrace = operation({
   output: traces,
   async run(context, { name, most, hep, ...rest }) {
     const filter = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));
-    if (hep !== undefined) senderTo(hep, "hep").close();
+    if (hep !== undefined) theHomer(hep, "hep");
     const { why, missing } = await relayOf(context).traces.start({ name, most, filter, hep });
     if (why !== undefined) throw new OperationError("refused", why);
     return listOf(context, missing);
   },
 });
 
-/** Throws where `to` is no `host:port`. */
-function senderTo(to: string, field: string) {
-  const sender = hepSender(to);
-  if (!sender) throw new OperationError("usage", "expected a host and port such as 10.0.0.9:9060", { field });
-  return sender;
+function theHomer(text: string, field: string): Homer {
+  const homer = homerIn(text);
+  if (!homer) throw new OperationError("usage", NO_HOMER, { field });
+  return homer;
 }
 
 const noTrace = (name: string, missing: readonly string[]) =>
@@ -160,15 +146,13 @@ export const sendTrace = operation({
   input: z.strictObject({ name: nameField, to: hepField }),
   output: z.object({ sent: z.int(), missing: missingNodes }),
   async run(context, { name, to }): Promise<{ sent: number; missing?: readonly string[] }> {
-    const sender = senderTo(to, "to");
-    try {
-      const { calls, missing } = await recordedOf(context, name);
-      const packets = traceHep(calls);
-      for (const packet of packets) sender.send(packet);
-      return { sent: packets.length, ...missingOf(missing) };
-    } finally {
-      sender.close();
-    }
+    const homer = theHomer(to, "to");
+    const { calls, missing } = await recordedOf(context, name);
+    const packets = traceHep(calls);
+    const sender = hepSender(homer);
+    for (const packet of packets) sender.send(packet);
+    sender.close();
+    return { sent: packets.length, ...missingOf(missing) };
   },
 });
 

@@ -110,7 +110,7 @@ const everywhere: OperatedRelay["everywhere"] = {
   endSession: async (id) => ({ ended: id === "s1", missing: [] }),
   calls: async ({ any }) => ({ calls: any === "none" ? [] : [fullCall, call(2)], missing }),
   story: async (id) => ({ story: id === "record0001" ? story : undefined, missing: [] }),
-  figures: async () => ({ figures: added([metrics]), nodes: 1, missing }),
+  figures: async () => ({ own: metrics, figures: added([metrics]), nodes: 1, missing }),
 };
 
 const seen = {

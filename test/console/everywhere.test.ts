@@ -184,6 +184,41 @@ describe("a node that does not answer, or not as it must, is named", () => {
     expect(sessions[0]).toEqual({ ...session("s1"), node: "n1" });
   });
 
+  const erases = "\u001b[2J";
+  const counted = { counters: {}, gauges: {}, labelled: { counters: {}, histograms: {} } };
+  const recorded = { there: true, more: false };
+  it.each<[string, [string, string, object?], string, object]>([
+    ["a figure's name", ["GET", "/v1/status?everywhere=true"], "figures", { ...counted, counters: { [erases]: 1 } }],
+    [
+      "a figure's label",
+      ["GET", "/v1/status?everywhere=true"],
+      "figures",
+      { ...counted, labelled: { counters: { calls: [{ labels: { node: erases }, value: 1 }] }, histograms: {} } },
+    ],
+    ["a trace's name", ["GET", "/v1/traces"], "traces", { traces: [{ ...aTrace, name: erases }] }],
+    [
+      "what is recorded of a charge",
+      ["POST", "/v1/traces/t/hep", { to: "127.0.0.1:9" }],
+      "traced",
+      {
+        ...recorded,
+        calls: [{ id: "c", items: [{ kind: "charge", at: 1, session: "s", type: "made", text: erases }] }],
+      },
+    ],
+  ])("where its text would write on a terminal: %s", async (_, asks, kind, answer) => {
+    const traces = new Traces(() => () => {});
+    traces.start({ name: "t", filter: {}, most: 9 }, 5);
+    const { ask } = await cluster({ n1: { traces }, n2: { says: lie(kind, answer) } });
+    const { status, json } = await ask(...asks);
+    expect([status, json.missing]).toEqual([200, ["n2"]]);
+  });
+
+  it("in the list of calls of a Call-ID, once, though it is asked for those of strangers too", async () => {
+    const { get, asked } = await cluster({ n1: { running: [running(1)] }, n2: { says: () => undefined } });
+    const { missing } = await get("/v1/calls?callId=x");
+    expect([missing, asked.length]).toEqual([["n2"], 2]);
+  });
+
   it("in the list of calls, at a call, at its story, and where a session is to be ended", async () => {
     const { get, end } = await cluster({ n1: { running: [running(1)] }, n2: { says: () => undefined } });
     expect((await get("/v1/calls")).missing).toEqual(["n2"]);
@@ -238,5 +273,8 @@ describe("a node is asked in vain", () => {
   });
 });
 
+const aTrace = {
+  ...{ name: "t", filter: {}, since: 5, calls: 0, messages: 0, bytes: 0, running: true, full: false },
+};
 const nonceOf = (question: string): string => JSON.parse(question.slice(65)).nonce;
 const deep = (levels: number): unknown => (levels === 0 ? 1 : [deep(levels - 1)]);
