@@ -2,8 +2,8 @@ import { hkdfSync } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { createAuthenticator, type SettledVerdict } from "../../src/directory/authenticator.ts";
 import { userRecord } from "../../src/directory/users.ts";
-import { digestResponse, ha1 } from "../../src/sip/digest.ts";
 import { Headers, SipRequest } from "../../src/sip/message.ts";
+import { digestAnswer } from "../support/digest-answer.ts";
 import { SharedNodes } from "./shared-nodes.ts";
 
 const REALM = "portal.com";
@@ -21,20 +21,11 @@ const SETTINGS = {
 /** As from a secret that all nodes have. */
 const derived = (purpose: string) => [Buffer.from(hkdfSync("sha256", "the secret of this cluster", "", purpose, 32))];
 
-function authorization(nonce: string, { nc = 1, password = "secret" } = {}): string {
-  const count = nc.toString(16).padStart(8, "0");
-  const response = digestResponse({
-    algorithm: "sha-256",
-    ha1: ha1("sha-256", "alice", REALM, password),
-    method: "INVITE",
-    uri: URI,
-    nonce,
-    qop: "auth",
-    nc: count,
-    cnonce: "c",
+const authorization = (nonce: string, { nc = 1, password = "secret" } = {}): string =>
+  digestAnswer({
+    ...{ challenge: nonce, count: nc, method: "INVITE", uri: URI },
+    ...{ user: "alice", realm: REALM, password },
   });
-  return `Digest username="alice", realm="${REALM}", nonce="${nonce}", uri="${URI}", response="${response}", algorithm=SHA-256, qop=auth, nc=${count}, cnonce="c"`;
-}
 
 function request(value?: string): SipRequest {
   const headers = new Headers().add("From", "<sip:alice@portal.com>;tag=1");

@@ -1,13 +1,10 @@
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
-import { join } from "node:path";
-import { build } from "esbuild";
 import type { Page } from "playwright-core";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { type AppSession, type ServiceRequest, serve } from "../../src/sdk/index.ts";
 import { DOMAIN, lines, openPortal, PASSWORD, USER } from "../e2e/portal.ts";
 import { certificateFolder } from "../support/certificates.ts";
-import { chromiumProgram, launchChromium, NO_CHROMIUM } from "../support/chromium.ts";
+import { chromiumProgram, NO_CHROMIUM } from "../support/chromium.ts";
+import { openPage, SIP_JS } from "./page.ts";
 
 /*
  * JsSIP and SIP.js as pages use them: in Chromium, by its own secure WebSocket and its own WebRTC, each as it is by
@@ -20,6 +17,7 @@ const files = certificateFolder([`DNS:${DOMAIN}`, "IP:127.0.0.1"]);
 const PAGE = `
   import JsSIP from "jssip";
   import * as SIP from "sip.js";
+  ${SIP_JS}
   const tone = () => new AudioContext().createMediaStreamDestination().stream;
   // There is no microphone here.
   navigator.mediaDevices.getUserMedia = async () => tone();
@@ -58,28 +56,15 @@ const PAGE = `
     });
     ua.start();
   });
-  window.sipjs = async ({ url, user, domain, password }) => {
-    const ua = new SIP.UserAgent({
-      uri: SIP.UserAgent.makeURI("sip:" + user + "@" + domain),
-      transportOptions: { server: url },
-      authorizationUsername: user,
-      authorizationPassword: password,
-    });
-    await ua.start();
+  window.sipjs = async (values) => {
+    const ua = await agentOf(values);
     const registerer = new SIP.Registerer(ua);
     await new Promise((resolve, reject) => {
       registerer.stateChange.addListener((state) =>
         state === "Registered" ? resolve() : reject(new Error("SIP.js: " + state)));
       registerer.register();
     });
-    const inviter = new SIP.Inviter(ua, SIP.UserAgent.makeURI("sip:wine@" + domain));
-    await new Promise((resolve, reject) => {
-      inviter.stateChange.addListener((state) => {
-        if (state === "Established") resolve();
-        if (state === "Terminated") reject(new Error("SIP.js: the call was refused"));
-      });
-      inviter.invite();
-    });
+    const inviter = await callTo(ua, "sip:wine@" + values.domain);
     await connected();
     window.hangUp = async () => {
       await inviter.bye();
@@ -88,28 +73,6 @@ const PAGE = `
     };
   };
 `;
-
-async function openPage(): Promise<Page> {
-  const bundle = await build({
-    stdin: { contents: PAGE, resolveDir: join(import.meta.dirname, "../..") },
-    bundle: true,
-    write: false,
-    format: "iife",
-    logLevel: "silent",
-  });
-  const browser = await launchChromium();
-  onTestFinished(() => browser.close());
-  // The relay's certificate is the test's own.
-  const context = await browser.newContext({ ignoreHTTPSErrors: true });
-  const page = await context.newPage();
-  // Of this machine, since a browser does not let pages from elsewhere connect to it.
-  const server = createServer((_, response) => response.end("<!doctype html><title>shop</title>"));
-  await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
-  onTestFinished(() => void server.close());
-  await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
-  await page.addScriptTag({ content: bundle.outputFiles[0]!.text });
-  return page;
-}
 
 type Name = "jssip" | "sipjs";
 /** What the page's script has put there. */
@@ -130,7 +93,7 @@ describe("in Chromium, by secure WebSocket and with media of WebRTC (RFC 7118)",
     ["SIP.js", "sipjs"],
   ])("%s registers, calls, is charged and hangs up (M9)", { timeout: 60_000 }, async ([, name], { skip }) => {
     skip(chromiumProgram === undefined, NO_CHROMIUM);
-    const page = await openPage();
+    const page = await openPage(PAGE);
     let began!: (session: Promise<AppSession>) => void;
     const session = new Promise<AppSession>((resolve) => {
       began = resolve;

@@ -1,15 +1,11 @@
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
-import { join } from "node:path";
-import { build } from "esbuild";
-import type { Page } from "playwright-core";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { DOMAIN, openPortal, PASSWORD, USER } from "../e2e/portal.ts";
 import { UdpPeer } from "../e2e/udp-peer.ts";
-import { chromiumProgram, FAKE_MICROPHONE, launchChromium, NO_CHROMIUM } from "../support/chromium.ts";
+import { chromiumProgram, FAKE_MICROPHONE, NO_CHROMIUM } from "../support/chromium.ts";
 import { isInstalled } from "../support/peers.ts";
 import { openSocket, plain, portIn, rtp, startRtpengine } from "../support/rtpengine.ts";
 import { until } from "../support/until.ts";
+import { openPage, SIP_JS } from "./page.ts";
 
 /*
  * A page in Chromium speaks with an app server that knows nothing of WebRTC: DTLS-SRTP and ICE end at rtpengine, and
@@ -18,22 +14,10 @@ import { until } from "../support/until.ts";
 
 const PAGE = `
   import * as SIP from "sip.js";
-  window.call = async ({ url, user, domain, password }) => {
-    const ua = new SIP.UserAgent({
-      uri: SIP.UserAgent.makeURI("sip:" + user + "@" + domain),
-      transportOptions: { server: url },
-      authorizationUsername: user,
-      authorizationPassword: password,
-    });
-    await ua.start();
-    const inviter = new SIP.Inviter(ua, SIP.UserAgent.makeURI("sip:lesson@" + domain));
-    await new Promise((resolve, reject) => {
-      inviter.stateChange.addListener((state) => {
-        if (state === "Established") resolve();
-        if (state === "Terminated") reject(new Error("SIP.js: the call was refused"));
-      });
-      inviter.invite();
-    });
+  ${SIP_JS}
+  window.call = async (values) => {
+    const ua = await agentOf(values);
+    const inviter = await callTo(ua, "sip:lesson@" + values.domain);
     const pc = inviter.sessionDescriptionHandler.peerConnection;
     // Sound is only decoded where somebody listens.
     const audio = new Audio();
@@ -58,26 +42,6 @@ interface Scripts {
   hangUp(): Promise<void>;
 }
 
-async function openPage(): Promise<Page> {
-  const bundle = await build({
-    stdin: { contents: PAGE, resolveDir: join(import.meta.dirname, "../..") },
-    bundle: true,
-    write: false,
-    format: "iife",
-    logLevel: "silent",
-  });
-  const browser = await launchChromium([...FAKE_MICROPHONE, "--autoplay-policy=no-user-gesture-required"]);
-  onTestFinished(() => browser.close());
-  const page = await browser.newPage();
-  // Of this machine, since a browser gives pages from elsewhere no microphone without TLS.
-  const server = createServer((_, response) => response.end("<!doctype html><title>school</title>"));
-  await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
-  onTestFinished(() => void server.close());
-  await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
-  await page.addScriptTag({ content: bundle.outputFiles[0]!.text });
-  return page;
-}
-
 describe("a browser and an app server with plain RTP (M9)", () => {
   it("hear each other through rtpengine: the microphone's sound arrives as RTP, and the app server's in the page", {
     timeout: 60_000,
@@ -86,7 +50,7 @@ describe("a browser and an app server with plain RTP (M9)", () => {
     skip(!isInstalled("rtpengine"), "rtpengine is not installed (Debian: apt-get install rtpengine-daemon)");
     const engine = await startRtpengine();
     onTestFinished(() => engine.stop());
-    const page = await openPage();
+    const page = await openPage(PAGE, { switches: [...FAKE_MICROPHONE, "--autoplay-policy=no-user-gesture-required"] });
     const shop = await UdpPeer.open(() => ({ address: "127.0.0.1", port: portal.udp }));
     const portal = await openPortal({
       config: {

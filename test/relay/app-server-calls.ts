@@ -1,8 +1,8 @@
 import { newAppServerKey } from "../../src/directory/app-server-keys.ts";
 import type { User } from "../../src/directory/types.ts";
-import { digestResponse, ha1 } from "../../src/sip/digest.ts";
 import { Headers, SipRequest, type SipResponse } from "../../src/sip/message.ts";
 import { systemRandom } from "../../src/support/random.ts";
+import { digestAnswer } from "../support/digest-answer.ts";
 import type { LabOptions, Peer } from "./harness.ts";
 
 /* What app server `a` and the clients do where it calls alice. */
@@ -42,25 +42,13 @@ export function register(peer: Peer, contact?: string): void {
   peer.response(200);
 }
 
-const authorization = (challenge: SipResponse, uri: string): [string, string] => {
-  const nonce = /nonce="([^"]+)"/.exec(challenge.headers.get("www-authenticate")!)![1]!;
-  const realm = "charges.portal.com";
-  const digest = {
-    algorithm: "sha-256",
-    method: "INVITE",
-    uri,
-    nonce,
-    qop: "auth",
-    nc: "00000001",
-    cnonce: "c",
-  } as const;
-  const response = digestResponse({ ...digest, ha1: ha1("sha-256", key.id, realm, secret) });
-  return [
-    "Authorization",
-    `Digest username="${key.id}", realm="${realm}", nonce="${nonce}", uri="${uri}", response="${response}", ` +
-      `algorithm=SHA-256, qop=auth, nc=00000001, cnonce="c"`,
-  ];
-};
+const authorization = (challenge: SipResponse, uri: string): [string, string] => [
+  "Authorization",
+  digestAnswer({
+    ...{ challenge: challenge.headers.get("www-authenticate")!, method: "INVITE", uri },
+    ...{ user: key.id, realm: "charges.portal.com", password: secret },
+  }),
+];
 
 export interface CallToClient {
   readonly uri?: string;

@@ -1,10 +1,10 @@
 import { Writable } from "node:stream";
 import { describe, expect, it } from "vitest";
 import type { CallRecord } from "../../src/calls/record.ts";
-import { digestResponse, ha1 } from "../../src/sip/digest.ts";
 import type { SipResponse } from "../../src/sip/message.ts";
 import { createLogger } from "../../src/support/logger.ts";
 import { MemoryCalls } from "../calls/memory-calls.ts";
+import { digestAnswer } from "../support/digest-answer.ts";
 import { establish, type Lab, type LabOptions, lab } from "./harness.ts";
 
 /** A lab whose records and log lines can be read. */
@@ -271,22 +271,13 @@ describe("every line of the log about a call", () => {
 
 describe("a user who has shown the password and is refused all the same (P5)", () => {
   /** Credentials of alice, for the challenge to her INVITE. */
-  const credentials = (challenge: SipResponse): [string, string] => {
-    const nonce = /nonce="([^"]+)"/.exec(challenge.headers.get("www-authenticate")!)![1]!;
-    const uri = "sip:service1@portal.com";
-    const answer = {
-      algorithm: "md5",
-      method: "INVITE",
-      uri,
-      nonce,
-      qop: "auth",
-      nc: "00000001",
-      cnonce: "c",
-    } as const;
-    const response = digestResponse({ ...answer, ha1: ha1("md5", "alice", "portal.com", "secret") });
-    const said = `username="alice", realm="portal.com", nonce="${nonce}", uri="${uri}", response="${response}"`;
-    return ["Authorization", `Digest ${said}, algorithm=MD5, qop=auth, nc=00000001, cnonce="c"`];
-  };
+  const credentials = (challenge: SipResponse): [string, string] => [
+    "Authorization",
+    digestAnswer({
+      ...{ challenge: challenge.headers.get("www-authenticate")!, method: "INVITE", uri: "sip:service1@portal.com" },
+      ...{ user: "alice", realm: "portal.com", password: "secret", algorithm: "md5" },
+    }),
+  ];
 
   it("is no stranger: the record has the user, and the answer the reference", async () => {
     const { l, store, read } = await recorded({ signIn: true });

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { newAppServerKey } from "../../src/directory/app-server-keys.ts";
 import { Registrations } from "../../src/node/registrations.ts";
-import { digestResponse, ha1 } from "../../src/sip/digest.ts";
 import { Headers, SipRequest, type SipResponse } from "../../src/sip/message.ts";
 import { systemRandom } from "../../src/support/random.ts";
+import { digestAnswer } from "../support/digest-answer.ts";
 import { type Lab, type LabOptions, lab, type Peer } from "./harness.ts";
 
 /* App servers that say by REGISTER where they are and what they serve, in place of being configured (RFC 3261 §10). */
@@ -55,21 +55,10 @@ function register(peer: Peer, said: Said = {}): SipResponse {
     return answer;
   };
   const challenge = send([]).headers.get("www-authenticate")!;
-  const [realm, uri] = ["charges.portal.com", "sip:portal.com"];
-  const nonce = /nonce="([^"]+)"/.exec(challenge)![1]!;
-  const how = {
-    algorithm: "sha-256",
-    method: "REGISTER",
-    uri,
-    nonce,
-    qop: "auth",
-    nc: "00000001",
-    cnonce: "c",
-  } as const;
-  const response = digestResponse({ ...how, ha1: ha1("sha-256", who.key.id, realm, who.secret) });
-  const credentials =
-    `Digest username="${who.key.id}", realm="${realm}", nonce="${nonce}", uri="${uri}", response="${response}", ` +
-    `algorithm=SHA-256, qop=auth, nc=00000001, cnonce="c"`;
+  const credentials = digestAnswer({
+    ...{ challenge, method: "REGISTER", uri: "sip:portal.com" },
+    ...{ user: who.key.id, realm: "charges.portal.com", password: who.secret },
+  });
   return send([["Authorization", credentials]]);
 }
 

@@ -1,9 +1,9 @@
-import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { Registrations } from "../../src/node/registrations.ts";
-import { digestResponse, parseAuthorization } from "../../src/sip/digest.ts";
+import { parseAuthorization } from "../../src/sip/digest.ts";
 import { parseNameAddr, splitList } from "../../src/sip/headers.ts";
 import { Headers, SipRequest, type SipResponse } from "../../src/sip/message.ts";
+import { digestAnswer } from "../support/digest-answer.ts";
 import { type Lab, type LabOptions, lab, type Peer } from "./harness.ts";
 
 const DEVICE = "urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6";
@@ -224,22 +224,11 @@ describe("a REGISTER (RFC 3261 §10.3)", () => {
 });
 
 describe("signing in to register (M2, RFC 3261 §10.3, step 3)", () => {
-  const credentials = (challenge: SipResponse, password: string): [string, string] => {
-    const read = parseAuthorization(challenge.headers.get("www-authenticate")!);
-    const nonce = /nonce="([^"]+)"/.exec(challenge.headers.get("www-authenticate")!)![1]!;
-    expect(read).toBeDefined();
-    const digest = { algorithm: "sha-256", method: "REGISTER", uri: "sip:portal.com", nonce, qop: "auth" } as const;
-    const response = digestResponse({
-      ...digest,
-      ha1: sha256(`alice:portal.com:${password}`),
-      nc: "00000001",
-      cnonce: "c",
-    });
-    return [
-      "Authorization",
-      `Digest username="alice", realm="portal.com", nonce="${nonce}", uri="sip:portal.com", response="${response}", ` +
-        `algorithm=SHA-256, qop=auth, nc=00000001, cnonce="c"`,
-    ];
+  const credentials = (answer: SipResponse, password: string): [string, string] => {
+    const challenge = answer.headers.get("www-authenticate")!;
+    expect(parseAuthorization(challenge)).toBeDefined();
+    const asked = { challenge, method: "REGISTER", uri: "sip:portal.com" };
+    return ["Authorization", digestAnswer({ ...asked, user: "alice", realm: "portal.com", password })];
   };
 
   it("is asked for by 401, and wrong passwords by 401 again", async () => {
@@ -390,5 +379,3 @@ describe("what operators see and do", () => {
     registrations.stop();
   });
 });
-
-const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
