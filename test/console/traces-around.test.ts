@@ -1,12 +1,10 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { OpenRecord } from "../../src/calls/open-record.ts";
 import type { Everywhere } from "../../src/node/everywhere.ts";
 import { TracesAround } from "../../src/node/traces-around.ts";
 import { TracesHere } from "../../src/node/traces-here.ts";
-import { Headers, SipRequest } from "../../src/sip/message.ts";
-import { Timeline } from "../../src/support/timeline.ts";
 import { Traces } from "../../src/trace/traces.ts";
 import { Watching } from "../../src/trace/watching.ts";
+import { openRequest } from "../trace/open-request.ts";
 import { ApiLab, everywhereOf, idleRelay } from "./api-lab.ts";
 
 /* A trace of a cluster: two nodes, each of which sees calls, and an operator at the first one. */
@@ -16,16 +14,6 @@ afterEach(async () => {
   for (const lab of labs.splice(0)) await lab.close();
 });
 
-const taker = {
-  ended() {},
-  answered() {},
-  forgotten() {},
-  wentElsewhere() {},
-  known() {},
-  newId: () => "id",
-  costOf: () => undefined,
-};
-
 class Node {
   readonly watching = new Watching();
   readonly traces = new Traces((viewer) => this.watching.watch(viewer));
@@ -33,11 +21,7 @@ class Node {
 
   /** A call whose messages come here; `id` is the same wherever it goes. */
   call(user: string, id: string) {
-    const invite = new SipRequest("INVITE", "sip:wine@portal.example", new Headers().add("Call-ID", `${id}@client`));
-    const timeline = new Timeline({ monotonic: () => 0 }, 0, 0);
-    const source = { transport: "udp", remoteAddress: "192.0.2.9", remotePort: 1 } as const;
-    const record = new OpenRecord(taker, "invite", timeline, invite, source);
-    record.isNamed(id, `${id}@client`);
+    const record = openRequest(id, `${id}@client`);
     record.signedIn(user);
     this.watching.known(record);
     return (text: string, at = 0) =>

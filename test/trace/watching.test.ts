@@ -1,33 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { OpenRecord } from "../../src/calls/open-record.ts";
+import type { OpenRecord } from "../../src/calls/open-record.ts";
 import type { CallRecord } from "../../src/calls/record.ts";
-import { Headers, SipRequest } from "../../src/sip/message.ts";
-import { Timeline } from "../../src/support/timeline.ts";
 import type { Seen, SeenMessage, SeenState } from "../../src/trace/seen.ts";
 import { Traces } from "../../src/trace/traces.ts";
 import { defaultBounds, Watching } from "../../src/trace/watching.ts";
+import { openRequest } from "./open-request.ts";
 
-const timeline = new Timeline({ monotonic: () => 0 }, 0, 0);
-const taker = {
-  ended() {},
-  answered() {},
-  forgotten() {},
-  wentElsewhere() {},
-  known() {},
-  newId: () => "id",
-  costOf: () => undefined,
-};
-
-function request(callId: string): OpenRecord {
-  const invite = new SipRequest("INVITE", "sip:wine@portal.example", new Headers().add("Call-ID", callId));
-  const record = new OpenRecord(taker, "invite", timeline, invite, {
-    transport: "udp",
-    remoteAddress: "192.0.2.9",
-    remotePort: 1,
-  });
-  record.isNamed(`record-of-${callId}`, callId);
-  return record;
-}
+const request = (callId: string): OpenRecord => openRequest(`record-of-${callId}`, callId);
 
 const message = (callId: string, text = "INVITE", bytes = 100): SeenMessage => ({
   kind: "message",

@@ -7,13 +7,12 @@ import { Endpoint } from "../../src/usage/endpoint.ts";
 import { facts, JANUARY, silent } from "../charging/samples.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { cloudEventsIn } from "./endpoints.ts";
-import { fileWith, MemoryLetters, sinkOf } from "./lab.ts";
+import { deliveredBy, fileWith, MemoryLetters, sinkOf, turn } from "./lab.ts";
 
 const SECRET = `whsec_${Buffer.alloc(32, 7).toString("base64")}`;
 const ended = (name: string, over = {}): ChargingEvent =>
   sessionEnded(facts({ id: name, ...over }), JANUARY, JANUARY + 1_000, "client");
 const events = (count: number) => Array.from({ length: count }, (_, n) => ended(`s${n}`));
-const turn = () => new Promise(setImmediate);
 
 interface Sent {
   readonly ids: readonly string[];
@@ -59,22 +58,8 @@ beforeEach(() => {
 });
 afterEach(() => delivery.stop());
 
-/** Delivers, while the clock is turned whenever nothing happens; resolves to what was done, together. */
-async function delivered(given: readonly ChargingEvent[], stepMs = 500): Promise<string[][]> {
-  const done: string[][] = [];
-  let isOver = false;
-  const delivering = delivery
-    .deliver(given, (ones) => void done.push(ones.map(({ id }) => id.replace(":ended", ""))))
-    .finally(() => {
-      isOver = true;
-    });
-  for (let turns = 0; !isOver; turns++) {
-    await turn();
-    if (turns % 4 === 3) clock.advance(stepMs);
-  }
-  await delivering;
-  return done;
-}
+const delivered = async (given: readonly ChargingEvent[], stepMs?: number): Promise<string[][]> =>
+  (await deliveredBy(delivery, clock, given, stepMs)).map((ids) => ids.map((id) => id.replace(":ended", "")));
 const names = (from: number, to: number) => Array.from({ length: to - from }, (_, n) => `s${from + n}`);
 const reasons = () => [...letters.all.values()].map(({ id, reason }) => [id, reason]);
 

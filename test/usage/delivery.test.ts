@@ -5,14 +5,13 @@ import { Delivery } from "../../src/usage/delivery.ts";
 import { Endpoint } from "../../src/usage/endpoint.ts";
 import { facts, JANUARY, silent } from "../charging/samples.ts";
 import { TestClock } from "../support/test-clock.ts";
-import { MemoryLetters, sinkOf } from "./lab.ts";
+import { deliveredBy, MemoryLetters, sinkOf, turn } from "./lab.ts";
 
 const HOUR_MS = 3_600_000;
 const session = (n: number): ChargingEvent[] => {
   const of = facts({ id: `s${n}` });
   return [sessionStarted(of, JANUARY), sessionEnded(of, JANUARY, JANUARY + 1_000, "client")];
 };
-const turn = () => new Promise(setImmediate);
 
 let clock: TestClock;
 let letters: MemoryLetters;
@@ -50,22 +49,9 @@ beforeEach(() => {
 });
 afterEach(() => delivery.stop());
 
-/** Delivers, while the clock is turned whenever nothing happens; resolves to what was done, in order. */
-async function delivered(events: readonly ChargingEvent[], stepMs = 500): Promise<string[]> {
-  const done: string[] = [];
-  let isOver = false;
-  const delivering = delivery
-    .deliver(events, (ones) => void done.push(...ones.map(({ id }) => id)))
-    .finally(() => {
-      isOver = true;
-    });
-  for (let turns = 0; !isOver; turns++) {
-    await turn();
-    if (turns % 4 === 3) clock.advance(stepMs);
-  }
-  await delivering;
-  return done;
-}
+/** In order. */
+const delivered = async (events: readonly ChargingEvent[], stepMs?: number): Promise<string[]> =>
+  (await deliveredBy(delivery, clock, events, stepMs)).flat();
 
 describe("delivering usage", () => {
   it("sends the events of a session in order, and several sessions at once", async () => {

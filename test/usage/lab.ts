@@ -1,6 +1,8 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { ChargingEvent } from "../../src/charging/events/events.ts";
 import { type Send, sendByFetch } from "../../src/support/http-send.ts";
+import type { Delivery } from "../../src/usage/delivery.ts";
 import type { UsageLetter, UsageLetters } from "../../src/usage/letters.ts";
 import { type UsageSink, usageSchema } from "../../src/usage/settings.ts";
 import { freshFolder } from "../charging/folders.ts";
@@ -41,6 +43,30 @@ export async function turnUntil(clock: TestClock, isDone: () => boolean, stepMs 
     await new Promise((resolve) => setTimeout(resolve, 1));
     if (quiet % 3 === 2) clock.advance(stepMs);
   }
+}
+
+export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** Delivers, while the clock is turned whenever nothing happens; resolves to the ids of what was done, together. */
+export async function deliveredBy(
+  delivery: Delivery,
+  clock: TestClock,
+  given: readonly ChargingEvent[],
+  stepMs = 500,
+): Promise<string[][]> {
+  const done: string[][] = [];
+  let isOver = false;
+  const delivering = delivery
+    .deliver(given, (ones) => void done.push(ones.map(({ id }) => id)))
+    .finally(() => {
+      isOver = true;
+    });
+  for (let turns = 0; !isOver; turns++) {
+    await turn();
+    if (turns % 4 === 3) clock.advance(stepMs);
+  }
+  await delivering;
+  return done;
 }
 
 /** Sends for real; while a request is under way, `busy` is above 0. */
