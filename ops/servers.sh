@@ -9,8 +9,8 @@ install_packages() {
   as_root=""
   [ "$(id -u)" = 0 ] || as_root="sudo -n"
   [ -z "$as_root" ] || $as_root true 2>/dev/null || return 1
-  # Another apt-get, such as a fresh machine's own upgrade, is waited for: else each test that takes a package is skipped.
-  # Where the lists cannot be brought up to date, those that are there may do.
+  # Another apt-get, such as a fresh machine's own upgrade, is waited for: else each test that takes a package is
+  # skipped. Where the lists cannot be brought up to date, those that are there may do.
   lock_wait="-o DPkg::Lock::Timeout=300"
   # shellcheck disable=SC2086
   $as_root env DEBIAN_FRONTEND=noninteractive apt-get $lock_wait update -qq </dev/null >apt.log 2>&1 || tail -n 5 apt.log

@@ -12,7 +12,9 @@ export type HandleEvents = (events: readonly ChargingEvent[], broken?: readonly 
 export interface OrderedBatch {
   /** This event of the batch is done, before the others are. */
   done(event: ChargingEvent): void;
-  /** How often this event was handed out, this time included. Those that are handed out together have the same number. */
+  /**
+   * How often this event was handed out, this time included. Those that are handed out together have the same number.
+   */
   times(event: ChargingEvent): number;
   /** Aborted: another node takes over. What is not done comes to that node. */
   readonly signal: AbortSignal;

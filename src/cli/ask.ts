@@ -8,7 +8,7 @@ import { OperationError } from "../operations/mistake.ts";
 import type { AnyOperation, Operation } from "../operations/operation.ts";
 import { Audit, perform } from "../operations/perform.ts";
 import { systemClock } from "../support/clock.ts";
-import { readConfig, withStore } from "./context.ts";
+import { type LoadedConfig, readConfig, withStore } from "./context.ts";
 import { CliError, EXIT, type Io } from "./io.ts";
 import { remoteOf } from "./remote.ts";
 import { requestFor } from "./request.ts";
@@ -25,15 +25,16 @@ export async function ask<In, Out>(
 ): Promise<Out> {
   const remote = remoteOf(io, command);
   if (remote) return (await remote.ask(operation, input)) as Out;
-  const { config } = readConfig(io, command.optsWithGlobals().config);
+  const loaded = readConfig(io, command.optsWithGlobals().config);
+  const { config } = loaded;
   if (operation.live) {
     const { method, url, body } = requestFor(operation, input);
     const answer = await askFirst(config.data, method, url, body, operation.file);
     if (answer.ok) return answer.value as Out;
     if (!answer.error.absent || operation.live !== "if-there") throw notAnswered(config, answer.error);
   }
-  if (operation.method === "GET") sayIfNothing(io, readConfig(io, command.optsWithGlobals().config).config);
-  return onStore(io, command, async (context) => (await perform(operation, context, input, auditOf(io))) as Out);
+  if (operation.method === "GET") sayIfNothing(io, config);
+  return onStore(command, loaded, async (context) => (await perform(operation, context, input, auditOf(io))) as Out);
 }
 
 /** Who looks in the wrong folder would take an empty answer for the truth. */
@@ -88,15 +89,18 @@ export async function locally<T>(
   input: object,
   use: (context: OperationContext) => Promise<T>,
 ): Promise<T> {
-  return onStore(io, command, async (context) => {
+  return onStore(command, readConfig(io, command.optsWithGlobals().config), async (context) => {
     const done = await use(context);
     await auditOf(io).note(operation, context, input, "done");
     return done;
   });
 }
 
-async function onStore<T>(io: Io, command: Command, use: (context: OperationContext) => Promise<T>): Promise<T> {
-  const { config, name: configName } = readConfig(io, command.optsWithGlobals().config);
+async function onStore<T>(
+  command: Command,
+  { config, name: configName }: LoadedConfig,
+  use: (context: OperationContext) => Promise<T>,
+): Promise<T> {
   const caller = { name: userName(), role: "owner", from: "command" } as const;
   return withStore(config, async (store) => {
     const context = { config, configName, store, relay: undefined, caller, now: () => Date.now() };

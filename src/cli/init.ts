@@ -95,8 +95,8 @@ function configuration({ domain, address, tls }: InitOptions): string {
   const at = formatHost(address);
   const listen = [`udp:${at}:5060`, `tcp:${at}:5060`, ...(tls ? [`tls:${at}:5061`, `wss:${at}:8443`] : [])];
   const secure = `
-# For trying out: clients must be told to trust tls/ca.pem. On the internet, name here what certbot or Caddy keep for you
-# (ops/guide/transports.md): files that change are read again.
+# For trying out: clients must be told to trust tls/ca.pem. On the internet, name here what certbot or Caddy keep for
+# you (ops/guide/transports.md): files that change are read again.
 tls:
   cert: tls/cert.pem
   key: tls/key.pem

@@ -113,7 +113,9 @@ export class TakeUp {
     this.known.add(session);
   }
 
-  /** Puts a dead node's events on record. Returns the sessions whose end is among them, and what others were charged. */
+  /**
+   * Puts a dead node's events on record. Returns the sessions whose end is among them, and what others were charged.
+   */
   private record(from: NodeRun, events: readonly string[]): { over: Set<string>; charged: Map<string, ChargeMade[]> } {
     const over = new Set<string>();
     const charged = new Map<string, ChargeMade[]>();

@@ -49,7 +49,9 @@ export class Heartbeat {
   readonly lastBeatAt: number | undefined;
   /** How long no relay was alive on this data folder; undefined: not known. Below zero: the clock was set back. */
   readonly downMs: number | undefined;
-  /** By so much that relay's first timeline is ahead of this process's monotonic clock; undefined: it cannot be known. */
+  /**
+   * By so much that relay's first timeline is ahead of this process's monotonic clock; undefined: it cannot be known.
+   */
   private readonly firstAheadMs: number | undefined;
   private readonly path: string;
   private readonly clock: Clock;

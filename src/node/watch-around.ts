@@ -8,8 +8,8 @@ import type { Viewer } from "../trace/watching.ts";
 import { seenLine } from "./looks.ts";
 
 /*
- * Who watches calls at one node of a cluster sees those of all nodes (P5). The node tells the others what is looked for,
- * and tells it again as long as somebody looks; they tell it what happens. Nothing is told while nobody looks.
+ * Who watches calls at one node of a cluster sees those of all nodes (P5). The node tells the others what is looked
+ * for, and tells it again as long as somebody looks; they tell it what happens. Nothing is told while nobody looks.
  */
 
 const WATCH_TOPIC = "watch";

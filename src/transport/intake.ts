@@ -9,8 +9,9 @@ import { ADMITTED, REFUSED, Verdicts } from "./verdicts.ts";
  * have waited too long are refused.
  *
  * As long as the relay keeps up, each message is handled as soon as it is read, and nothing here costs more than a
- * counter, and for an INVITE a note of its Call-ID. If a turn of the event loop brings many, the rest waits in the kernel, where all are equal. Then the relay
- * reads ahead: it takes all that the kernel has into queues of its own, and handles the urgent ones first.
+ * counter, and for an INVITE a note of its Call-ID. If a turn of the event loop brings many, the rest waits in the
+ * kernel, where all are equal. Then the relay reads ahead: it takes all that the kernel has into queues of its own, and
+ * handles the urgent ones first.
  */
 
 /** Who reads and handles the messages. `Origin`: by which socket they came. */

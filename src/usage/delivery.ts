@@ -34,7 +34,9 @@ const RETRY_LEAST_MS = 1_000;
 const ALONE_MOST = 12;
 /** So is one that fails so often since the endpoint has taken others: there may be none left that it could take. */
 const ALONE_LONG = 24;
-/** A batch at which the endpoint fails so often is too much for it, or has an event that is: they go one by one then. */
+/**
+ * A batch at which the endpoint fails so often is too much for it, or has an event that is: they go one by one then.
+ */
 const TOGETHER_MOST = 6;
 /** How long requests that are under way may take when the process ends. */
 const STOP_WITHIN_MS = 2_000;
@@ -69,8 +71,9 @@ export class Delivery {
   }
 
   /**
-   * Delivers these events, or puts them aside. `done` is called then, for all events of a batch at once: until that, all
-   * of them may come again. Resolves when all are done. Rejects when `signal` is aborted or the delivery is stopped.
+   * Delivers these events, or puts them aside. `done` is called then, for all events of a batch at once: until that,
+   * all of them may come again. Resolves when all are done. Rejects when `signal` is aborted or the delivery is
+   * stopped.
    */
   async deliver(
     events: readonly ChargingEvent[],

@@ -74,7 +74,8 @@ export class OutboxFeed {
 
   /**
    * The next batch: the one that went out before the last stop, if it was not done; otherwise a full one, or what has
-   * come together after a while. How far it goes is on disk before it goes out, so that it is the same one after a stop.
+   * come together after a while. How far it goes is on disk before it goes out, so that it is the same one after a
+   * stop.
    */
   private async batch(): Promise<readonly Waiting[]> {
     const { sink, outbox, clock, log } = this.options;

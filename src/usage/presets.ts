@@ -61,8 +61,8 @@ const PRESETS: Readonly<Record<Name, Preset>> = {
   /**
    * OpenMeter takes CloudEvents, and knows an event by `id` and `source`. Its `subject` is whose usage it is. Meters
    * read numbers from `data`: `$.seconds`, `$.amount`, `$.quantity`. It compares the content type as a text: one with a
-   * charset gets 400. Of a batch it takes one event after the other. Where it answers that one failed, it may have taken
-   * those before, and knows them by `id` and `source` when they come again.
+   * charset gets 400. Of a batch it takes one event after the other. Where it answers that one failed, it may have
+   * taken those before, and knows them by `id` and `source` when they come again.
    */
   openmeter: {
     parts: metered,
@@ -152,8 +152,8 @@ const UNKNOWN = /"code"\s*:\s*"(?!resource_)\w+_not_found"/;
 /** Lago's answer for an event that it has had. */
 const HAS_IT = /"transaction_id"\s*:\s*\[\s*"value_already_exist"/;
 /**
- * Not the event's fault: signing in, the address, the content type, the time, the rate. The endpoint is asked again, so that nothing is
- * put aside because of a key that has expired, or a proxy before the endpoint.
+ * Not the event's fault: signing in, the address, the content type, the time, the rate. The endpoint is asked again, so
+ * that nothing is put aside because of a key that has expired, or a proxy before the endpoint.
  */
 const AGAIN = new Set([401, 402, 403, 404, 405, 407, 408, 410, 415, 421, 423, 425, 429]);
 

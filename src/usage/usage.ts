@@ -160,7 +160,8 @@ function inOrder({ bus, consumer }: UsageOptions, { sink, delivery }: Sink): Pro
         if (rest === 0) batch.done(event);
       }
     };
-    // What comes again is not mixed with what comes for the first time: it was in a batch, and is in the same one again.
+    // What comes again is not mixed with what comes for the first time: it was in a batch, and is in the same one
+    // again.
     for (const parts of runsOf([...whole], ([, event]) => batch.times(event)))
       await delivery.deliver(
         parts.map(([part]) => part),

@@ -12,7 +12,9 @@ import { type NatsCluster, startNatsCluster } from "../support/nats-cluster.ts";
 import { NO_NATS, natsProgram } from "../support/nats-server.ts";
 import { until } from "../support/until.ts";
 
-/* Three real nats-servers, and a node at each. The servers lose each other; the nodes hear each other over NATS alone. */
+/*
+ * Three real nats-servers, and a node at each. The servers lose each other; the nodes hear each other over NATS alone.
+ */
 
 let nats: NatsCluster;
 const buses: Bus[] = [];

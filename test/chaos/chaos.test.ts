@@ -3,7 +3,9 @@ import { mongoKind, NO_MONGO } from "../support/mongo-server.ts";
 import { NO_NATS, natsProgram } from "../support/nats-server.ts";
 import { play } from "./chaos.ts";
 
-/* Half a minute of what `npm run chaos` does for as long as one likes: the numbers are small, the processes are real. */
+/*
+ * Half a minute of what `npm run chaos` does for as long as one likes: the numbers are small, the processes are real.
+ */
 
 describe("a cluster to which something is done every few seconds (P3)", () => {
   it("loses no established session, no charge that was answered, and has one owner for each session", {

@@ -4,7 +4,9 @@ const LOOK_MS = 1_000;
 /** With less than this idle, whatever has to be on time is late. */
 const FULL_PERCENT = 5;
 
-/** How much of the machine's processors is used meanwhile: what is late on a full machine says little of the cluster. */
+/**
+ * How much of the machine's processors is used meanwhile: what is late on a full machine says little of the cluster.
+ */
 export class Machine {
   private readonly timer: NodeJS.Timeout;
   private readonly startedAt = process.cpuUsage();

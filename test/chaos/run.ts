@@ -10,7 +10,10 @@ import { play } from "./chaos.ts";
 import { killKamailio } from "./kamailio.ts";
 import { STEPS } from "./steps.ts";
 
-/* `npm run chaos`: a cluster under load, to which something is done every few seconds. Ends with 1 where something is wrong. */
+/*
+ * `npm run chaos`: a cluster under load, to which something is done every few seconds. Ends with 1 where something is
+ * wrong.
+ */
 
 const { values } = parseArgs({
   options: {

@@ -28,7 +28,10 @@ import { freshFolder } from "./folders.ts";
 import { dues, type Line, linesOf, type Part, settled } from "./oracle.ts";
 import { numbers, shuffled, silent } from "./samples.ts";
 
-/* Calls of every kind, billed by two workers that get their events twice, mixed up and cut anyhow; against bills worked out by somebody else. */
+/*
+ * Calls of every kind, billed by two workers that get their events twice, mixed up and cut anyhow; against bills worked
+ * out by somebody else.
+ */
 
 /** An hour before February, so that calls and charges fall into two months. */
 const EVE = Date.UTC(2026, 0, 31, 23);

@@ -11,7 +11,10 @@ import { keptLog } from "../support/lines.ts";
 import { ask } from "./http-lab.ts";
 import { serveApi } from "./serve-api.ts";
 
-/* `POST /v1/sessions/{id}/end`, `/change` and `/move`: for app servers with a key. Answers are held against ops/openapi.yaml. */
+/*
+ * `POST /v1/sessions/{id}/end`, `/change` and `/move`: for app servers with a key. Answers are held against
+ * ops/openapi.yaml.
+ */
 
 const key = newAppServerKey({ appServer: "shop", portalRealm: "localhost", md5: false, now: 0, random: systemRandom });
 const AUTH = `Bearer ${bearerToken(key.key.id, key.secret)}`;

@@ -19,7 +19,10 @@ import { freePort } from "../support/peers.ts";
 import { until } from "../support/until.ts";
 import { DOMAIN, lines, PASSWORD, USER } from "./portal.ts";
 
-/* Two relays and a billing worker on NATS and MongoDB: a session's charges are asked for at the one that has it, at the other, and when one of them is gone. */
+/*
+ * Two relays and a billing worker on NATS and MongoDB: a session's charges are asked for at the one that has it, at the
+ * other, and when one of them is gone.
+ */
 
 const closers: (() => unknown)[] = [];
 afterEach(async () => {

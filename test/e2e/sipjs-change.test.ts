@@ -4,7 +4,10 @@ import { until } from "../support/until.ts";
 import { accepts, billed, openHouses } from "./houses.ts";
 import { DOMAIN, USER } from "./portal.ts";
 
-/* Fig. 8 on SIP.js: wine becomes beer within a session, asked for by the client or the app server, at the same app server or another (M20-M22). */
+/*
+ * Fig. 8 on SIP.js: wine becomes beer within a session, asked for by the client or the app server, at the same app
+ * server or another (M20-M22).
+ */
 
 describe("a client on SIP.js", () => {
   it.each(["INVITE", "UPDATE"] as const)(

@@ -13,7 +13,10 @@ import {
 } from "../../src/sdk/index.ts";
 import { DOMAIN, lines, openPortal, PASSWORD, type Portal, USER } from "./portal.ts";
 
-/* Client and app server on SIP.js, a stack that the relay does not share, and the relay between them: real sockets, over TCP. */
+/*
+ * Client and app server on SIP.js, a stack that the relay does not share, and the relay between them: real sockets,
+ * over TCP.
+ */
 
 const closers: (() => Promise<unknown>)[] = [];
 afterEach(async () => {

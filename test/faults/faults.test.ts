@@ -4,7 +4,10 @@ import { NO_NATS, natsProgram } from "../support/nats-server.ts";
 import { replays } from "./replay.ts";
 import { FAULTS, play } from "./scenarios.ts";
 
-/* Some seconds of what `npm run faults` does for minutes: real nats-server, MongoDB or its stand-in, relay and billing worker as processes. */
+/*
+ * Some seconds of what `npm run faults` does for minutes: real nats-server, MongoDB or its stand-in, relay and billing
+ * worker as processes.
+ */
 
 /**
  * NATS and MongoDB alone have tests of their own (test/bus/nats-faults, test/store/mongo-faults); `npm run faults` has

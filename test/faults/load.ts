@@ -9,7 +9,10 @@ import { defaultTimers, type ServerTransaction, type TransactionUser } from "../
 import type { Destination } from "../../src/transport/types.ts";
 import { destinationOf, peerTimers, reply, UdpEnd } from "../support/udp-end.ts";
 
-/* A client and an app server that make many calls with charges through a relay on real sockets, and note what they were promised. */
+/*
+ * A client and an app server that make many calls with charges through a relay on real sockets, and note what they were
+ * promised.
+ */
 
 /** One charge that the app server has asked for. */
 export interface Asked {

@@ -13,7 +13,10 @@ import { type Cluster, startCluster } from "./cluster.ts";
 import { LoadClient, type LoadOptions, LoadServer } from "./load.ts";
 import type { Report } from "./scenarios.ts";
 
-/* The events of a load, read from the stream and billed once more into an empty database: twice, and backwards. The bill has to be the same. */
+/*
+ * The events of a load, read from the stream and billed once more into an empty database: twice, and backwards. The
+ * bill has to be the same.
+ */
 
 const ORDERS: readonly { readonly name: string; order(events: readonly ChargingEvent[]): ChargingEvent[] }[] = [
   { name: "every event delivered twice", order: (events) => events.flatMap((event) => [event, event]) },

@@ -4,7 +4,9 @@ import { NO_NATS, natsProgram } from "../support/nats-server.ts";
 import { replays } from "./replay.ts";
 import { FAULTS, play, type Report } from "./scenarios.ts";
 
-/* `npm run faults`: each fault in the middle of a load, on real servers; charges answered against charges on the bills. */
+/*
+ * `npm run faults`: each fault in the middle of a load, on real servers; charges answered against charges on the bills.
+ */
 
 const { values } = parseArgs({
   options: {

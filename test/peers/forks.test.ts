@@ -3,7 +3,9 @@ import { describe, expect } from "vitest";
 import { peerTest } from "../support/peer-test.ts";
 import { durations, lines, perform, play, requests } from "./play.ts";
 
-/* Figure 10: one INVITE, and every app server that offers the service is asked; and what a client may say about that. */
+/*
+ * Figure 10: one INVITE, and every app server that offers the service is asked; and what a client may say about that.
+ */
 
 const SIPP = ["sipp"];
 const HOLD_MS = 400;

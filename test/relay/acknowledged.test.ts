@@ -3,7 +3,10 @@ import { describe, expect, it } from "vitest";
 import type { SipRequest } from "../../src/sip/message.ts";
 import { establish, type Lab, lab } from "./harness.ts";
 
-/* Each 2xx to an INVITE of the relay's gets its ACK, whatever has become of the session (RFC 3261 §13.2.2.4): without it, it comes for 64*T1. */
+/*
+ * Each 2xx to an INVITE of the relay's gets its ACK, whatever has become of the session (RFC 3261 §13.2.2.4): without
+ * it, it comes for 64*T1.
+ */
 
 const nothing = { sessions: 0, requests: 0, legs: 0, legsByFlow: 0, transactions: 0, timers: 0 };
 const SERVICE_XML = "application/vnd.tollgate.service+xml";

@@ -24,7 +24,9 @@ export const CALLS_CLIENTS = {
 } satisfies LabOptions;
 
 let registers = 0;
-/** A device of alice registers; the answer is not awaited. `at`: the address that it has itself, such as behind a NAT. */
+/**
+ * A device of alice registers; the answer is not awaited. `at`: the address that it has itself, such as behind a NAT.
+ */
 export function sendRegister(peer: Peer, contact?: string, at = `${peer.address}:${peer.port}`): void {
   const via = `SIP/2.0/${peer.flow.transport.toUpperCase()} ${at};rport;branch=z9hG4bKreg${++registers}`;
   const fields = new Headers()

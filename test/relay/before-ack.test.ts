@@ -2,7 +2,10 @@ import { describe, expect, it } from "vitest";
 import type { SipRequest } from "../../src/sip/message.ts";
 import { establish, type Lab, type LabOptions, lab, type Peer } from "./harness.ts";
 
-/* Hanging up between a 2xx and its ACK (RFC 3261 §15): the 2xx is repeated until that comes, and BYE to the one who owes it waits for it. */
+/*
+ * Hanging up between a 2xx and its ACK (RFC 3261 §15): the 2xx is repeated until that comes, and BYE to the one who
+ * owes it waits for it.
+ */
 
 const nothing = { sessions: 0, requests: 0, legs: 0, legsByFlow: 0, transactions: 0, timers: 0 };
 

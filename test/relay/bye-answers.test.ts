@@ -3,7 +3,10 @@ import { billEvent } from "../../src/charging/billing/billing.ts";
 import type { SipRequest } from "../../src/sip/message.ts";
 import { establish, type Lab, type LabOptions, lab, type Peer } from "./harness.ts";
 
-/* Whoever hangs up hears 200 soon, whatever the other end does; what the app server charges in its answer counts as long as one may come. */
+/*
+ * Whoever hangs up hears 200 soon, whatever the other end does; what the app server charges in its answer counts as
+ * long as one may come.
+ */
 
 const CHARGE = "application/vnd.tollgate.charge+json";
 const charge = (id: string, unitPrice = "7.00") => ({

@@ -12,7 +12,10 @@ import type { SipMessage, SipRequest, SipResponse } from "../../src/sip/message.
 import { silent } from "../charging/samples.ts";
 import { establish, type Lab, type LabOptions, lab } from "./harness.ts";
 
-/* The client goes to and fro between services: within its session what is once in a call is there once (M20-M22); by moves the limits are. */
+/*
+ * The client goes to and fro between services: within its session what is once in a call is there once (M20-M22); by
+ * moves the limits are.
+ */
 
 const SERVICE_XML = "application/vnd.tollgate.service+xml";
 const named = (id: string) => ({

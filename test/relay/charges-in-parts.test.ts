@@ -1,7 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { establish, type Lab, lab } from "./harness.ts";
 
-/* A body of several parts (RFC 2046 §5.1) may have charges among them: nobody is answered as if they were taken, and no client sees them (M16). */
+/*
+ * A body of several parts (RFC 2046 §5.1) may have charges among them: nobody is answered as if they were taken, and no
+ * client sees them (M16).
+ */
 
 const CHARGE = "application/vnd.tollgate.charge+json";
 const body = JSON.stringify({ charges: [{ id: "x", item: "Corkage", unitPrice: "7.00", currency: "EUR" }] });

@@ -7,7 +7,10 @@ import { TestClock } from "../support/test-clock.ts";
 import { alice, beginCall, CALLS_CLIENTS, type CallToClient, register } from "./app-server-calls.ts";
 import { type Lab, type LabOptions, lab, type Peer } from "./harness.ts";
 
-/* An app server calls a client that has registered (RFC 3261 §10, §16.7): the roles of a call are turned, and the client pays. */
+/*
+ * An app server calls a client that has registered (RFC 3261 §10, §16.7): the roles of a call are turned, and the
+ * client pays.
+ */
 
 const opened = (options: LabOptions = {}) => lab({ ...CALLS_CLIENTS, ...options });
 

@@ -2,7 +2,10 @@ import { describe, expect, it } from "vitest";
 import type { SipRequest } from "../../src/sip/message.ts";
 import { type Lab, type LabOptions, lab } from "./harness.ts";
 
-/* `clock: answer`: time counts from the answer, so that is a promise like any other: on disk, then given (M12; decision 8). */
+/*
+ * `clock: answer`: time counts from the answer, so that is a promise like any other: on disk, then given (M12; decision
+ * 8).
+ */
 
 const CHARGE = "application/vnd.tollgate.charge+json";
 const charge = {

@@ -4,7 +4,10 @@ import type { ChargingEvent } from "../../src/charging/events/events.ts";
 import type { SipRequest } from "../../src/sip/message.ts";
 import { establish, type Lab, type LabOptions, lab, type Peer } from "./harness.ts";
 
-/* Whatever an app server is answered with 200 for is on disk by then, also what a BYE brings that crosses another (M16; decision 8). */
+/*
+ * Whatever an app server is answered with 200 for is on disk by then, also what a BYE brings that crosses another (M16;
+ * decision 8).
+ */
 
 const CHARGE = "application/vnd.tollgate.charge+json";
 const charge = (id: string, unitPrice = "7.00") => ({

@@ -4,7 +4,10 @@ import type { SipRequest } from "../../src/sip/message.ts";
 import { responseTo } from "../../src/sip/response.ts";
 import { establish, type Lab, lab } from "./harness.ts";
 
-/* From was checked when the user signed in. Within a dialog only its tag says anything (RFC 3261 §12.2.2): its URI is whatever its sender writes. */
+/*
+ * From was checked when the user signed in. Within a dialog only its tag says anything (RFC 3261 §12.2.2): its URI is
+ * whatever its sender writes.
+ */
 
 const BOSS = '"The boss" <sip:boss@portal.com>';
 const TYPE = "application/vnd.tollgate.service+xml";

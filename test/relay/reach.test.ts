@@ -9,7 +9,10 @@ import type { Destination } from "../../src/transport/types.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { establish, type Lab, type LabOptions, lab, type Peer } from "./harness.ts";
 
-/* Where the relay sends what belongs to a client's dialog: never to an app server, nor to itself, nor to whoever a client names (decision 18). */
+/*
+ * Where the relay sends what belongs to a client's dialog: never to an app server, nor to itself, nor to whoever a
+ * client names (decision 18).
+ */
 
 const B = "192.0.2.101";
 const RELAY = "192.0.2.1";

@@ -4,7 +4,10 @@ import { endedByText } from "../../src/relay/model/endings.ts";
 import type { SipRequest } from "../../src/sip/message.ts";
 import { establish, type Lab, lab, type Peer } from "./harness.ts";
 
-/* An INVITE that is answered with 1xx again and again: for so long, and so often, and no more (RFC 3261 §16.6, step 11: timer C). */
+/*
+ * An INVITE that is answered with 1xx again and again: for so long, and so often, and no more (RFC 3261 §16.6, step 11:
+ * timer C).
+ */
 
 const nothing = { sessions: 0, requests: 0, legs: 0, legsByFlow: 0, transactions: 0, timers: 0 };
 const SERVICE_XML = "application/vnd.tollgate.service+xml";

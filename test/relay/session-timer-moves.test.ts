@@ -2,7 +2,9 @@ import { describe, expect, it } from "vitest";
 import type { SipMessage, SipRequest } from "../../src/sip/message.ts";
 import { establish, type Lab, lab } from "./harness.ts";
 
-/* Session timers (RFC 4028) where a session is left for another: by REFER (M23), or by a change of service (M20, M21). */
+/*
+ * Session timers (RFC 4028) where a session is left for another: by REFER (M23), or by a change of service (M20, M21).
+ */
 
 type Headers = [string, string][];
 const ALLOWS: [string, string] = ["Allow", "INVITE, ACK, BYE, CANCEL, UPDATE, NOTIFY"];
@@ -19,7 +21,9 @@ async function called(client: Headers = [], server: Headers = []) {
 
 type Called = Awaited<ReturnType<typeof called>>;
 
-/** A REFER to the second service, which its app server takes with these header fields: what the client is invited by. */
+/**
+ * A REFER to the second service, which its app server takes with these header fields: what the client is invited by.
+ */
 function invited({ l, call, b }: Called, server: Headers = [], more: Headers = []): SipRequest {
   const headers: Headers = [["Contact", l.client.contact], ["Refer-To", "<sip:beer@portal.com>"], ...more];
   l.client.inDialog("REFER", call.invite, call.answer, 2, { headers });

@@ -2,7 +2,10 @@ import { describe, expect, it } from "vitest";
 import type { SipRequest, SipResponse } from "../../src/sip/message.ts";
 import { type Lab, lab } from "./harness.ts";
 
-/* Requests in a dialog whose session is not established yet: in the gap between a 2xx and its ACK, and in an early dialog. */
+/*
+ * Requests in a dialog whose session is not established yet: in the gap between a 2xx and its ACK, and in an early
+ * dialog.
+ */
 
 const CHARGE = "application/vnd.tollgate.charge+json";
 const charge = {

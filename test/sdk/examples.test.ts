@@ -12,7 +12,9 @@ import { lines, openPortal, type Portal } from "../e2e/portal.ts";
 import { freePort, type Peer, start, stopAll } from "../support/peers.ts";
 import { ROOT } from "../support/project.ts";
 
-/* Each file of src/sdk/examples, as it stands, but for the ports: with a relay and with `tollgate/sdk` as it is built. */
+/*
+ * Each file of src/sdk/examples, as it stands, but for the ports: with a relay and with `tollgate/sdk` as it is built.
+ */
 
 /** Debian's own has the packages of Debian. */
 const PYTHONS = ["python3", "/usr/bin/python3"];

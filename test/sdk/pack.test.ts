@@ -18,7 +18,10 @@ import { lines, openPortal } from "../e2e/portal.ts";
 import { freePort, run, start, stopAll } from "../support/peers.ts";
 import { expectBuilt, ROOT } from "../support/project.ts";
 
-/* Installed as npm would, without asking a registry: the tarball, and of node_modules what package-lock.json says that it depends on. */
+/*
+ * Installed as npm would, without asking a registry: the tarball, and of node_modules what package-lock.json says that
+ * it depends on.
+ */
 
 const folder = mkdtempSync(join(tmpdir(), "tollgate-pack-sdk-"));
 const modules = join(folder, "node_modules");

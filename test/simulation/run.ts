@@ -2,7 +2,9 @@ import { parseArgs } from "node:util";
 import { KINDS } from "./hand-over.ts";
 import { type Outcome, play } from "./story.ts";
 
-/* `npm run simulate`: plays many seeds, or one with every datagram. Ends with 1 where something is not as it should be. */
+/*
+ * `npm run simulate`: plays many seeds, or one with every datagram. Ends with 1 where something is not as it should be.
+ */
 
 const { values } = parseArgs({
   options: {

@@ -2,7 +2,10 @@ import { describe, expect, it } from "vitest";
 import { SipResponse } from "../../src/sip/message.ts";
 import { answerTo, DESTINATION, requestFrom, requestToSend, Sender, setUp } from "./harness.ts";
 
-/* decision 16: the timers of RFC 3261 §17 and RFC 6026 go by what has passed, and somebody may set the wall clock meanwhile. */
+/*
+ * decision 16: the timers of RFC 3261 §17 and RFC 6026 go by what has passed, and somebody may set the wall clock
+ * meanwhile.
+ */
 
 type All = ReturnType<typeof setUp>;
 

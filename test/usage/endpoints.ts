@@ -4,8 +4,8 @@ import type { AddressInfo } from "node:net";
 
 /*
  * Endpoints that check what those whom they stand for document: OpenMeter (openmeter.io/docs/metering/events), Lago
- * (docs.getlago.com/api-reference/events/usage and /batch), Stripe (docs.stripe.com/api/billing/meter-event/create) and Standard
- * Webhooks 1.0.0.
+ * (docs.getlago.com/api-reference/events/usage and /batch), Stripe (docs.stripe.com/api/billing/meter-event/create) and
+ * Standard Webhooks 1.0.0.
  */
 
 interface Given {
@@ -213,8 +213,8 @@ export const stripe = (now: () => number): TestEndpoint => {
 };
 
 /**
- * A receiver of webhooks by Standard Webhooks 1.0.0 that knows one secret. What it has had under the same `webhook-id` it
- * does not look at; all else it counts, as a receiver does that trusts in that id alone.
+ * A receiver of webhooks by Standard Webhooks 1.0.0 that knows one secret. What it has had under the same `webhook-id`
+ * it does not look at; all else it counts, as a receiver does that trusts in that id alone.
  */
 export const webhook = (secret: string, now: () => number): TestEndpoint => {
   const had = new Map<string, string>();

@@ -87,7 +87,9 @@ function settle(core: Core, transaction: NewRequest, verdict: SettledVerdict, th
   }
 }
 
-/** What the operator reads of a refused sign-in. With the right password it is the user's request, and no stranger's. */
+/**
+ * What the operator reads of a refused sign-in. With the right password it is the user's request, and no stranger's.
+ */
 export function noteRefusal(
   record: OpenRecord | undefined,
   { user, reason }: Extract<SettledVerdict, { verdict: "refused" }>,
