@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { type MongoServer, mongoKind, NO_MONGO, startMongo } from "../support/mongo-server.ts";
 import { type NatsServer, NO_NATS, natsProgram, startNats } from "../support/nats-server.ts";
@@ -54,7 +55,6 @@ export interface ClusterFigures {
 const HOLD_MS = 1_000;
 const IDLE_S = 5;
 const say = (text: string) => console.error(text);
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** The servers and nodes of one size. */
 class Cluster {

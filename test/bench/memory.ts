@@ -1,3 +1,4 @@
+import { setTimeout as pause } from "node:timers/promises";
 import type { Load } from "./load.ts";
 import { memoryBytes } from "./proc.ts";
 import { type RunningSystem, type SystemName, startSystem } from "./systems.ts";
@@ -41,16 +42,16 @@ export async function measureMemory(options: MemoryOptions): Promise<MemoryFigur
     try {
       // What the first calls bring along (compiled code, tables, a young generation that has grown) is no session's.
       await (await load.calling({ port: system.port, rate, calls: 4 * rate, holdMs: 50 })).done;
-      await sleep(transactionsGoneMs);
+      await pause(transactionsGoneMs);
       const before = await now(system);
       const holdMs = (sessions / rate) * 1_000 + transactionsGoneMs + 6_000;
       const calling = await load.calling({ port: system.port, rate, calls: sessions, holdMs });
-      await sleep((sessions / rate) * 1_000 + transactionsGoneMs + 2_000);
+      await pause((sessions / rate) * 1_000 + transactionsGoneMs + 2_000);
       const { current } = calling.counters();
       const held = await now(system);
       if (current !== sessions) say(`  ${name}: ${current} of ${sessions} sessions were up when memory was measured`);
       const called = await calling.done;
-      await sleep(transactionsGoneMs);
+      await pause(transactionsGoneMs);
       const one = summary(name, sessions, called.failed, before, held, await now(system));
       figures.push(one);
       say(
@@ -89,5 +90,3 @@ function summary(
       held.heapBytes === null || before.heapBytes === null ? null : (held.heapBytes - before.heapBytes) / sessions,
   };
 }
-
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));

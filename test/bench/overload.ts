@@ -1,6 +1,7 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { freePort, isInstalled, stopAll } from "../support/peers.ts";
 import { sippClient, sippServer } from "../support/sipp.ts";
@@ -70,7 +71,6 @@ interface SystemFigures {
 
 let runs = 0;
 const say = (text: string) => console.error(text);
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function bench(): Promise<number> {
   if (!isInstalled("sipp")) {

@@ -1,4 +1,5 @@
 import { join, relative } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { Chance } from "../simulation/chance.ts";
 import { COMMAND, ROOT } from "../support/project.ts";
 import { Audit } from "./audit.ts";
@@ -42,7 +43,6 @@ export interface ChaosOptions {
   readonly say: (line: string) => void;
 }
 
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 const numbered = (name: string, many: number) => Array.from({ length: many }, (_, i) => `${name}${i}`);
 /** Calls that are over still answer what is sent again. */
 const LINGER_MS = 3_000;

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { family } from "../bench/proc.ts";
 import { freePort, listens, type Peer, run, start } from "../support/peers.ts";
 import { ROOT } from "../support/project.ts";
@@ -29,8 +30,6 @@ const RATE = 50;
 const HOLD_MS = 20_000;
 const SECOND_MS = 1_000;
 const OVER_MS = 20_000;
-
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** `kills`: false shows what all of it does where nobody is killed. */
 export async function killKamailio(calls: number, kills: boolean): Promise<KamailioFigures> {

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from "node:timers/promises";
 import type { Chance } from "../simulation/chance.ts";
 import type { Platform } from "./nodes.ts";
 
@@ -9,7 +10,6 @@ export interface Step {
   act(platform: Platform, on: number, chance: Chance): Promise<void>;
 }
 
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 /** Until copies lie where they belong again. */
 const SETTLE_MS = 1_500;
 

@@ -1,4 +1,5 @@
 import { createSocket } from "node:dgram";
+import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
 import { Direct, type DirectPeer } from "../../src/cluster/direct.ts";
 import { HANDED_TOPIC, handedTopic } from "../../src/cluster/handed.ts";
@@ -36,8 +37,6 @@ async function directOf(options: { key?: Buffer | undefined; at?: string } = {})
   await until(() => direct.address !== "");
   return { direct, peers, heard, told };
 }
-
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Says beats until one has come, so that the way is there. */
 async function connected(one: Awaited<ReturnType<typeof directOf>>, other: Awaited<ReturnType<typeof directOf>>) {

@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { chargeAmount } from "../../src/charging/events/charge-fields.ts";
 import { add, formatAmount, type Money } from "../../src/charging/money/money.ts";
 import { isOurs, NOT_OURS } from "../support/mongo-server.ts";
@@ -36,8 +37,6 @@ export interface Fault {
   /** Prepares the relay's data folder; returns it with what cleans up, or why it cannot be had here. */
   disk?(): { readonly data: string; remove(): void } | string;
 }
-
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 export const FAULTS: readonly Fault[] = [
   { name: "none", act: async () => {} },

@@ -1,14 +1,13 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { setTimeout as pause } from "node:timers/promises";
 import { WebSocket } from "ws";
 import { createClient as browserClient } from "../../src/sdk/browser.ts";
 import { type AppSession, type Client, createClient, serve } from "../../src/sdk/index.ts";
 import type { CertificateFiles } from "./soak.ts";
 
 /* What goes on during the soak: app servers that charge, and clients by every transport that the SDK has. */
-
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** What was charged, so far as the relay has said that it has it. */
 export interface Charged {

@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import type { Bill } from "../../src/charging/bills/bill.ts";
 import { SERVICE } from "../bench/load.ts";
 import { nodeLoad } from "../bench/node-load.ts";
@@ -52,8 +53,6 @@ const MAY_GROW = 1.1;
 /** Gauges that say how much was done, or how the machine is, and not what is held. */
 const NOT_HELD =
   /_(delay|clock|seconds|journal|disk|build|uptime|certificate|lag|process|nodejs|call_records|billing|usage|bytes)/;
-
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export async function soak(options: SoakOptions): Promise<Check[]> {
   const { minutes, standing, flows, calls, say } = options;
