@@ -68,5 +68,5 @@ if [ "${1:-}" = --slow ]; then
 elif [ $# -eq 0 ]; then
   for path in $slow; do set -- "$@" --exclude "$path" --exclude "$path/**"; done
 fi
-npx --no-install vitest run --retry=1 --reporter=default --reporter=./test/support/closing-lines.ts "$@" </dev/null || tested=$?
+npx --no-install vitest run --retry=1 --reporter=default --reporter=./test/support/standing-still.ts --reporter=./test/support/closing-lines.ts "$@" </dev/null || tested=$?
 [ "$checked" = 0 ] && [ "$tested" = 0 ]

@@ -1,8 +1,10 @@
+import { statSync } from "node:fs";
 import { type Database, open, type RootDatabase } from "lmdb";
 import type { Closed } from "../charging/bills/closing.ts";
 import type { Tariff } from "../charging/money/tariff.ts";
 import type { ApiToken, AppServer, AppServerKey, Former, OutOfService, Service, User } from "../directory/types.ts";
 import { LmdbDisk } from "../support/lmdb-disk.ts";
+import { OpenedOnce } from "../support/opened-once.ts";
 import { privateFiles, privateFolder } from "../support/private-folder.ts";
 import { EmbeddedBilling } from "./embedded-billing.ts";
 import { EmbeddedBindings } from "./embedded-bindings.ts";
@@ -17,9 +19,16 @@ import type { Registry, Store } from "./types.ts";
 const VERSION = "directory";
 
 /**
+ * To open a database, lmdb waits for its lock, and the whole process waits with it. If another handle of this process
+ * has the lock, that is for ever: its write goes on only when the process does.
+ */
+const stores = new OpenedOnce<Store>();
+
+/**
  * The store on LMDB in a folder of this machine (P4), which is made if there is none. When the promise of a write
- * resolves, it is on disk (fsync). Several processes may have the store open. Rejects if the folder cannot be used.
- * `disk`: the disk of `path`; a test may give its own.
+ * resolves, it is on disk (fsync). Several processes may have the store open. Who opens it again in one process gets
+ * the same one, which is closed when all have closed it. Rejects if the folder cannot be used. `disk`: the disk of
+ * `path`; a test may give its own.
  */
 export async function openEmbeddedStore(
   path: string,
@@ -27,6 +36,12 @@ export async function openEmbeddedStore(
   migrations?: Migrations,
 ): Promise<Store> {
   privateFolder(path);
+  const { dev, ino } = statSync(path);
+  const { thing, release } = await stores.hold(`${dev} ${ino}`, () => openAlone(path, disk, migrations));
+  return { ...thing, close: release };
+}
+
+async function openAlone(path: string, disk: LmdbDisk, migrations: Migrations | undefined): Promise<Store> {
   // Two of lmdb's defaults are bad for money: overlappingSync resolves before the fsync, and never settles if the fsync
   // fails. eventTurnBatching makes a promise of its own for each turn, whose rejection would end the process.
   const root: RootDatabase = open({

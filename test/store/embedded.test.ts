@@ -154,6 +154,15 @@ describe("the embedded store in a process that dies (P4)", () => {
     expect((await check(path)).sort()).toEqual([...acknowledged].sort());
   }, 30_000);
 
+  it("is opened again and again while it is written, by the same process", async () => {
+    const opens = new URL("opens-child.mjs", import.meta.url).pathname;
+    const process = run([opens, build, freshFolder()]);
+    const hung = setTimeout(() => void process.kill(), 20_000);
+    expect(await process.ended).toBe(0);
+    clearTimeout(hung);
+    expect(process.lines).toEqual(["400 written, 400 seen by who opened it last"]);
+  }, 30_000);
+
   it("is written by two processes at once, and loses nothing of either", async () => {
     const path = freshFolder();
     const process = run([child, build, path, "150"]);
