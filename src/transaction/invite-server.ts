@@ -58,6 +58,11 @@ export class InviteServer implements TimerOwner<TimerName> {
     else user.trying();
   }
 
+  /** A provisional response has gone out, and no final one. */
+  get told(): boolean {
+    return this.state === "proceeding" && this.lastResponse !== undefined;
+  }
+
   /** Whether a response of that status may still be sent; any other is dropped (RFC 3261 §17.2.1, RFC 6026 §7.1). */
   takes(status: number): boolean {
     if (this.state === "proceeding") return true;

@@ -25,6 +25,8 @@ export class NonInviteServer implements TimerOwner<TimerName> {
   /** By which responses go out. */
   private way: Flow;
   mergeKey: string | undefined;
+  /** The client goes on repeating its request (RFC 3261 §17.1.2.2). */
+  readonly told = false;
   localTag: string | undefined;
   state: NonInviteServerState = "trying";
   private readonly context: MachineContext;

@@ -34,6 +34,7 @@ export class ServerHandle implements NewRequest {
   machine: ServerMachine | undefined;
   answered = false;
   witness: Witness | undefined;
+  onTrying?: () => void;
   onCancel?: (cancel: SipRequest) => void;
   onAck?: (ack: SipRequest | undefined) => void;
   onFlowFailed?: (reason: string) => void;
@@ -47,6 +48,10 @@ export class ServerHandle implements NewRequest {
     this.mergeKey = mergeKey;
     this.machine = undefined;
     this.witness = undefined;
+  }
+
+  get told(): boolean {
+    return this.machine?.told ?? false;
   }
 
   begin(repeats?: number): void {
@@ -81,6 +86,8 @@ export class ServerHandle implements NewRequest {
 
   /** The layer's own 100, when the TU takes its time (RFC 3261 §17.2.1, RFC 4320 §4.1). */
   trying(): void {
-    if (!this.answered) this.respond(trying(this.request));
+    if (this.answered) return;
+    this.respond(trying(this.request));
+    this.onTrying?.();
   }
 }

@@ -21,6 +21,8 @@ export interface ServerTransaction {
   readonly flow: Flow;
   /** True once a final response was given. */
   readonly answered: boolean;
+  /** INVITE only: a provisional answer has gone out. Whoever asks does not repeat its request any more, and waits. */
+  readonly told: boolean;
   /** Set by the TU. */
   witness?: Witness | undefined;
   /**
@@ -29,6 +31,8 @@ export interface ServerTransaction {
    * §7.1, `accepted`).
    */
   respond(response: SipResponse): void;
+  /** INVITE only: told when the layer has sent its own 100 (RFC 3261 §17.2.1). */
+  onTrying?: () => void;
   /** INVITE only: told when a matching CANCEL arrived (the layer has answered the CANCEL with 200). */
   onCancel?: (cancel: SipRequest) => void;
   /** INVITE only: told when the ACK of a final error response arrived. With undefined: it never came (Timer H). */

@@ -195,6 +195,20 @@ async function asksAgain({ call }: { readonly call: Call }, change: SipRequest, 
   await nodes.run(50);
 }
 
+/** The client refers itself from one app server to the other. */
+async function refers(extra: [string, string][] = []) {
+  const { call, b } = await established(["service1"], ["beer"]);
+  const headers: [string, string][] = [
+    ["Contact", nodes.client.contact],
+    ["Refer-To", "<sip:beer@portal.com>"],
+  ];
+  nodes.client.inDialog("REFER", call.invite, call.answer, 2, { headers: [...headers, ...extra] });
+  await nodes.run(50);
+  nodes.client.response(200);
+  nodes.client.answer(nodes.client.request("NOTIFY"), 200);
+  return { call, b };
+}
+
 describe("what rings in a session whose node dies (P3)", () => {
   it("for a change of service: the other app server is cancelled, and the client may ask again (M21, RFC 3261 §14.1)", async () => {
     const { call, b } = await established(["service1"], ["beer"]);
@@ -267,19 +281,6 @@ describe("what rings in a session whose node dies (P3)", () => {
     expect([requests(nodes.client, "CANCEL"), finals(nodes.server)]).toEqual([[], []]);
   });
 
-  async function refers(extra: [string, string][] = []) {
-    const { call, b } = await established(["service1"], ["beer"]);
-    const headers: [string, string][] = [
-      ["Contact", nodes.client.contact],
-      ["Refer-To", "<sip:beer@portal.com>"],
-    ];
-    nodes.client.inDialog("REFER", call.invite, call.answer, 2, { headers: [...headers, ...extra] });
-    await nodes.run(50);
-    nodes.client.response(200);
-    nodes.client.answer(nodes.client.request("NOTIFY"), 200);
-    return { call, b };
-  }
-
   it("for a REFER: the second app server is cancelled, and the first session goes on (M23)", async () => {
     const { call, b } = await refers();
     const atB = await rings(b);
@@ -330,5 +331,129 @@ describe("a client's call that rings reliably when its node dies (P3, RFC 3262)"
     cancelled(nodes.server, atServer);
     expect(new Set(nodes.client.inbox.map((message) => (message as SipResponse).status))).toEqual(new Set([503]));
     expect(finals(nodes.client)[0]!.toTag).toBe(early.toTag);
+  });
+});
+
+/* Who was told to wait repeats its INVITE no more (RFC 3261 §17.1.1.2), and has no timer of its own that ends it soon. */
+describe("whoever was told to wait by 100, and no more, when its node dies (P3)", () => {
+  const heard = () => nodes.client.inbox.map((message) => (message as SipResponse).status);
+
+  it.each([
+    ["has said 100 at once", 10, true],
+    ["says 100 after the relay did", 400, true],
+    ["has said nothing", undefined, false],
+  ])("is refused where the app server %s, which is cancelled if it can be", async (_, saysAfterMs, isCancelled) => {
+    await opened(2, {});
+    const invite = nodes.client.invite({ body: "v=0" });
+    await nodes.run(saysAfterMs ?? 10);
+    const atServer = nodes.server.request("INVITE");
+    if (saysAfterMs !== undefined) nodes.server.answer(atServer, 100);
+    await nodes.run(600 - (saysAfterMs ?? 10));
+    expect(heard()).toEqual([100]);
+    await dies();
+    if (isCancelled) cancelled(nodes.server, atServer);
+    else expect(requests(nodes.server, "CANCEL")).toEqual([]);
+    expect(new Set(heard())).toEqual(new Set([503]));
+    expect(finals(nodes.client)[0]!.callId).toBe(invite.callId);
+    expect([...nodes.billed.values()]).toEqual([]);
+  });
+
+  it("is not told anything where it was not told to wait: it repeats its INVITE, and another node serves it", async () => {
+    await opened(2, {});
+    const invite = nodes.client.invite({ body: "v=0" });
+    await nodes.run(50);
+    nodes.server.answer(nodes.server.request("INVITE"), 100);
+    await nodes.run(50);
+    expect(heard()).toEqual([]);
+    await dies();
+    expect(heard()).toEqual([]);
+    nodes.client.send(invite);
+    await nodes.run(50);
+    expect(requests(nodes.server, "INVITE")).toHaveLength(1);
+  });
+
+  it("is refused by each app server's copy no more than once, and both are cancelled (M25)", async () => {
+    await opened(2, {
+      config: {
+        portal: { domain: "portal.com" },
+        listen: ["udp:192.0.2.1:5060"],
+        services: [{ id: "service1", fork: "all" }],
+        appServers: ["100", "101"].map((host) => ({
+          ...{ id: host, uri: `sip:192.0.2.${host}:5060`, services: ["service1"] },
+        })),
+        session: { probeS: 0 },
+        health: { intervalS: 0 },
+      },
+    });
+    nodes.client.invite({ body: "v=0" });
+    await nodes.run(50);
+    const both = [nodes.server, nodes.peerAt("192.0.2.101", 5060)];
+    const invites = both.map((peer) => peer.request("INVITE"));
+    for (const [i, peer] of both.entries()) peer.answer(invites[i]!, 100, { tag: `t${i}` });
+    await nodes.run(500);
+    await dies();
+    for (const [i, peer] of both.entries()) cancelled(peer, invites[i]!);
+    expect(new Set(heard())).toEqual(new Set([503]));
+    expect(heard().length).toBeLessThanOrEqual(3);
+  });
+
+  it("for an app server's call to a client whose phone has said 100: that is cancelled, and the app server hears 503", async () => {
+    await opened(2);
+    await registered(nodes.client);
+    const invite = await called();
+    const atClient = nodes.client.request("INVITE");
+    nodes.client.answer(atClient, 100);
+    await nodes.run(400);
+    await dies();
+    cancelled(nodes.client, atClient);
+    refused(invite, finals(nodes.server)[0]?.toTag);
+  });
+
+  it.each([
+    ["another app server, which has said 100", ["service1"], ["beer"], true],
+    ["another app server, which has said nothing", ["service1"], ["beer"], false],
+    ["the same app server, which has said 100", ["service1", "beer"], ["another"], true],
+    ["the same app server, which has said nothing", ["service1", "beer"], ["another"], false],
+  ])("for a change of service at %s: the client may ask again (M20, M21)", async (_, first, second, says) => {
+    const { call, b } = await established(first, second);
+    const change = nodes.client.inDialog("INVITE", call.invite, call.answer, 2, wanting("beer"));
+    await nodes.run(50);
+    const peer = first.includes("beer") ? nodes.server : b;
+    const atPeer = peer.request("INVITE");
+    if (says) peer.answer(atPeer, 100);
+    await nodes.run(400);
+    expect(heard()).toEqual([100]);
+    await dies();
+    if (says) cancelled(peer, atPeer);
+    else expect(requests(peer, "CANCEL")).toEqual([]);
+    nodes.server.inbox.length = b.inbox.length = 0;
+    await asksAgain({ call }, change, 3);
+    expect(nodes.actors(call.id)).toEqual(["node01"]);
+  });
+
+  it("for a plain re-INVITE: the client hears 491, and may ask again (RFC 3261 §14.1)", async () => {
+    const { call } = await established(["service1", "beer"], ["another"]);
+    const change = nodes.client.inDialog("INVITE", call.invite, call.answer, 2, { body: "v=2" });
+    await nodes.run(50);
+    const atServer = nodes.server.request("INVITE");
+    nodes.server.answer(atServer, 100);
+    await nodes.run(400);
+    expect(heard()).toEqual([100]);
+    await dies();
+    cancelled(nodes.server, atServer);
+    nodes.server.inbox.length = 0;
+    expect(new Set(finals(nodes.client).map(({ status, cseq }) => `${status} ${cseq!.number}`))).toEqual(
+      new Set([`491 ${change.cseq!.number}`]),
+    );
+  });
+
+  it("for a REFER whose second app server has said 100: that is cancelled, and the first session goes on (M23)", async () => {
+    const { call, b } = await refers();
+    const atB = b.request("INVITE");
+    b.answer(atB, 100);
+    await nodes.run(400);
+    await dies();
+    cancelled(b, atB);
+    expect(nodes.actors(call.id)).toEqual(["node01"]);
   });
 });

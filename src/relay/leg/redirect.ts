@@ -130,8 +130,16 @@ export class TransactionFor implements ServerTransaction {
     return this.client.answered;
   }
 
+  get told() {
+    return this.client.told;
+  }
+
   respond(response: SipResponse): void {
     this.client.respond(response);
+  }
+
+  set onTrying(fn: () => void) {
+    this.client.onTrying = fn;
   }
 
   set onCancel(fn: (cancel: SipRequest) => void) {

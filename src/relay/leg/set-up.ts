@@ -103,12 +103,12 @@ const check: Check = fields<SetUpState>({
 });
 const DEPTH = 5;
 
-/** A branch that rings, as data; undefined: there is nothing to cancel. */
+/** A branch for which somebody rings or waits, as data; undefined: nobody does. */
 export function setUpState(session: SessionPort): SetUpState | undefined {
   const { request, invitation, closed, user } = session;
   if (!request || closed) return undefined;
   const all = [...(invitation?.withdrawals() ?? []), ...(request.move?.withdrawals?.() ?? [])];
-  if (all.length === 0) return undefined;
+  if (all.length === 0 && !request.transaction.told) return undefined;
   const soFar = recordOf(request.transaction)?.toRecord();
   const record = soFar && runningOf(soFar);
   const refusal = refusalOf(session, request);
@@ -129,11 +129,11 @@ function cancelling(all: readonly Withdrawn[], user: string): Pick<SetUpState, "
   };
 }
 
-/** What rings for a change inside a session that stands; undefined: nothing. Its session's state has it, as text. */
+/** Who rings or waits for a change inside a session that stands; undefined: nobody. It is in its session's state. */
 export function underWayState({ id, user, change }: SessionPort): string | undefined {
   const all = change?.withdrawals?.() ?? [];
   const { waits } = change ?? {};
-  if (!waits || all.length === 0) return undefined;
+  if (!waits || (all.length === 0 && !waits.told)) return undefined;
   const { request, flow } = waits;
   const refusal = flow.reliable ? undefined : responseTo(request, 491); // RFC 3261 §14.1
   const state: SetUpState = {

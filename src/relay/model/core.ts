@@ -78,7 +78,7 @@ export interface SessionKeeper {
    * or when that takes too long. Undefined: nobody needs to wait.
    */
   copied?(session: SessionPort): Promise<void> | undefined;
-  /** Whoever is asked rings. */
+  /** Whoever is asked rings, or whoever asks was told to wait. */
   rings?(session: SessionPort): void;
   /** The session is over. */
   closed(session: SessionPort): void;

@@ -111,6 +111,11 @@ export class ClientCall implements Asking, TimerOwner<"ringing"> {
     this.session.actor.send({ type: "server.silent", failure: { status: 408 } });
   }
 
+  /** A device has the INVITE. */
+  trying(): void {
+    if (this.session.request?.transaction.told) this.core.kept?.rings?.(this.session);
+  }
+
   provisional(ring: Ring, response: SipResponse): void {
     this.core.kept?.rings?.(this.session);
     if (this.winner || this.cancelled || response.headers.has("rseq")) return;
@@ -236,6 +241,7 @@ class Ring implements ClientTransactionUser {
 
   provisional(response: SipResponse): void {
     if (response.status > 100) this.call.provisional(this, response);
+    else this.call.trying();
   }
 
   final(response: SipResponse): void {

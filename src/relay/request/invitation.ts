@@ -183,7 +183,11 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
       this.stop();
       this.timer = this.core.timers.start(this, "ringing", ringS(this.session) * 1000);
     }
-    if (response.status === 100 || isOneTooMany(this.session, "server", ++this.provisionals)) return;
+    if (response.status === 100) {
+      if (this.session.request?.transaction.told) this.core.kept?.rings?.(this.session); // now there is a CANCEL for it
+      return;
+    }
+    if (isOneTooMany(this.session, "server", ++this.provisionals)) return;
     if (response.headers.has("rseq") && !this.takeReliable(response)) return;
     this.early ??= response;
     this.session.actor.send({ type: "server.progress", payload: response });

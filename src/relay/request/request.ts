@@ -127,6 +127,9 @@ export class ClientRequest implements Origin, Owner, RequestPort {
     this.core.requests.set(this.id, this);
     this.transaction.onCancel = (cancel) => this.giveUp(cancel.headers.get("reason"));
     this.transaction.onFlowFailed = () => this.lost();
+    this.transaction.onTrying = () => {
+      for (const session of this.branches) this.core.kept?.rings?.(session);
+    };
     this.actor.start();
   }
 
@@ -202,6 +205,7 @@ export class ClientRequest implements Origin, Owner, RequestPort {
         session.comesOf(this.change);
       }
       this.branches = [...this.branches, session];
+      if (this.transaction.told) this.core.kept?.rings?.(session);
       session.start();
     }
   }

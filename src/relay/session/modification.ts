@@ -46,7 +46,7 @@ export class Modification implements ClientTransactionUser, UnderWay {
   /** How often it was sent, since the interval of its session timer was too small. */
   private tries = 1;
   /** What is kept of the session says so. */
-  private rang = false;
+  private waitedFor = false;
   /** The session is over. Nobody waits for the answer any more, but it still has to be acknowledged. */
   private aborted = false;
   /** The ACK that answers a repeated 2xx; null: one without a body. */
@@ -79,6 +79,7 @@ export class Modification implements ClientTransactionUser, UnderWay {
     askForTimer(this.target, request);
     if (wanted) request.headers.add(SERVICE_HEADER, wanted.second.service.id);
     transaction.onCancel = () => this.towards?.cancel();
+    transaction.onTrying = () => this.isWaitedFor();
     this.target.send(request, hearing(session, this.target.side, request, this), (started) => {
       this.towards = started;
       if (this.aborted) started.cancel();
@@ -94,9 +95,14 @@ export class Modification implements ClientTransactionUser, UnderWay {
   }
 
   provisional(response: SipResponse): void {
-    if (this.answered || !this.ringing.hears() || response.status <= 100) return;
-    this.transaction.respond(this.relayed(response));
-    this.rang = true;
+    if (this.answered || !this.ringing.hears()) return;
+    if (response.status > 100) this.transaction.respond(this.relayed(response));
+    if (this.transaction.told) this.isWaitedFor();
+  }
+
+  /** If the process ended now, somebody would wait for ever. */
+  private isWaitedFor(): void {
+    this.waitedFor = true;
     this.session.core.kept?.changed(this.session);
   }
 
@@ -192,7 +198,7 @@ export class Modification implements ClientTransactionUser, UnderWay {
   private done(agreed = false): void {
     if (this.session.change !== this) return;
     this.session.endChange(this);
-    if (this.rang) this.session.core.kept?.changed(this.session);
+    if (this.waitedFor) this.session.core.kept?.changed(this.session);
     this.wanted?.decided(agreed);
     if (!agreed || !this.wanted) this.session.actor.send({ type: "change.done" });
   }

@@ -256,6 +256,7 @@ function legOf(
 class AnswerAgain implements ServerTransaction {
   readonly request: SipRequest;
   readonly answered = true;
+  readonly told = false;
   /** The flow by which the INVITE came. Only its address is left. */
   readonly flow: Flow;
   private readonly core: Core;

@@ -324,6 +324,8 @@ class ReferredInvite implements ServerTransaction {
   /** What comes of it is on the record of the REFER. */
   readonly witness: ServerTransaction["witness"];
   answered = false;
+  /** By the NOTIFY that follows the REFER (RFC 3515 §2.4.4). */
+  readonly told = true;
   private readonly take: (response: SipResponse) => void;
 
   constructor(request: SipRequest, refer: ServerTransaction, take: (response: SipResponse) => void) {
