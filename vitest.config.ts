@@ -8,6 +8,7 @@ export default defineConfig({
   ssr: { resolve: { conditions: ["module", "node"], externalConditions: ["node"] } },
   test: {
     testTimeout: 10_000,
+    globalSetup: "./test/support/temporary-files.ts",
     projects: [
       {
         extends: true,

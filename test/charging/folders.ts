@@ -1,17 +1,6 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll } from "vitest";
 
-const made: string[] = [];
-
-/** A fresh folder, removed after the tests of the file. */
-export function freshFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), "tollgate-"));
-  made.push(folder);
-  return folder;
-}
-
-afterAll(() => {
-  for (const folder of made) rmSync(folder, { recursive: true, force: true });
-});
+/** A fresh folder; it goes with the temporary files of the test run. */
+export const freshFolder = (): string => mkdtempSync(join(tmpdir(), "tollgate-"));

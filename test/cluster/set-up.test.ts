@@ -334,7 +334,7 @@ describe("a client's call that rings reliably when its node dies (P3, RFC 3262)"
   });
 });
 
-/* Who was told to wait repeats its INVITE no more (RFC 3261 §17.1.1.2), and has no timer of its own that ends it soon. */
+/* Who was told to wait repeats its INVITE no more (RFC 3261 §17.1.1.2), and no timer of its own ends it soon. */
 describe("whoever was told to wait by 100, and no more, when its node dies (P3)", () => {
   const heard = () => nodes.client.inbox.map((message) => (message as SipResponse).status);
 

@@ -5,7 +5,7 @@ import { authority, type Issued } from "../../src/identity/certificate.ts";
 
 export * from "../../src/identity/certificate.ts";
 
-/** A folder with `ca.pem`, and `cert.pem` and `key.pem` for those names. The process removes it at its end. */
+/** A folder with `ca.pem`, and `cert.pem` and `key.pem` for those names. The process removes it where it can. */
 export function certificateFolder(names: readonly string[] = ["DNS:localhost", "IP:127.0.0.1"], ca = authority()) {
   const folder = mkdtempSync(join(tmpdir(), "tollgate-tls-"));
   process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
