@@ -10,6 +10,7 @@ import type { startBillingNode } from "../node/billing-worker.ts";
 import type { Relay, startRelay } from "../node/relay.ts";
 import { dataFolder } from "../store/data-folder.ts";
 import { systemClock } from "../support/clock.ts";
+import { letHelpersStepBack } from "../support/helper-threads.ts";
 import type { Logger } from "../support/log.ts";
 import { createLogger } from "../support/logger.ts";
 import { PeerLog } from "../support/peer-log.ts";
@@ -118,6 +119,7 @@ export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay, 
   relay.onDrain((ms) => stop.request(ms));
   relay.onClosing(async () => testCalls?.close());
   const offReload = io.onSignal("SIGHUP", () => void reload(loaded, held, relay!, api, log));
+  letHelpersStepBack(); // by now all of them are there
   log.info({ config: loaded.name, data: config.data }, "relay started");
   io.started?.();
   const drainMs = (await stop.requested) ?? config.drainS * 1000;
