@@ -104,7 +104,7 @@ export const HELP: Readonly<Record<string, string>> = {
   tollgate_transactions: "transactions in memory",
   tollgate_timers: "timers of transactions and sessions that run",
   tollgate_connections: "connections that are open",
-  tollgate_delay_ms: "longest wait of a message since the metrics were read last",
+  tollgate_delay_ms: "longest wait of a message in the last half minute, at most a minute ago",
   tollgate_users_with_sessions: "users who have a session or a request",
   tollgate_contacts: "addresses of devices that have registered",
   tollgate_users_registered: "users who have registered a device",

@@ -77,7 +77,7 @@ export function metricsOf(parts: {
       transactions: transactions.size,
       timers: transactions.timersRunning + core.timers.size,
       connections,
-      delayMs: transport.takeDelayMs(),
+      delayMs: transport.longestDelayMs,
       usersWithSessions: core.loads.size,
       contacts: core.bindings.size,
       usersRegistered: core.bindings.users,

@@ -91,6 +91,8 @@ const LET_GO_AT = 64;
 const MOST_BYTES = 32 * 1024 * 1024;
 /** How often the loop is looked at when nothing else does. */
 const LOOK_MS = 20;
+/** The longest wait is told for this time, and at most for twice as long. */
+const TOLD_MS = 30_000;
 
 /** What was seen so far, for metrics. */
 export interface IntakeStats {
@@ -152,6 +154,9 @@ export class Intake<Origin> {
   private lookedAt: number;
   private timer: unknown;
   private worstMs = 0;
+  /** In the time before `worstSince`. */
+  private worstBeforeMs = 0;
+  private worstSince: number;
   private closed = false;
 
   /**
@@ -171,7 +176,7 @@ export class Intake<Origin> {
     this.mayWaitMs = mayWaitMs === 0 ? Number.POSITIVE_INFINITY : mayWaitMs;
     this.defer = defer;
     this.cpuMs = cpuMs;
-    this.lookedAt = clock.monotonic();
+    this.lookedAt = this.worstSince = clock.monotonic();
   }
 
   /** More has come than can be handled at once. */
@@ -180,12 +185,11 @@ export class Intake<Origin> {
   }
 
   /**
-   * How long messages wait now at most before they are handled, and how long the loop stood still lately: milliseconds.
+   * How long a message waited at most in the last half minute, or a little before, or the loop stood still:
+   * milliseconds. Whoever asks changes nothing for others.
    */
-  takeDelayMs(): number {
-    const worst = this.worstMs;
-    this.worstMs = 0;
-    return worst;
+  get longestDelayMs(): number {
+    return Math.max(this.worstMs, this.worstBeforeMs);
   }
 
   start(): void {
@@ -201,6 +205,11 @@ export class Intake<Origin> {
         this.stoodFrom = this.expectedAt;
         this.stoodUntil = now;
         this.stoodMs = Math.min(MOST_STOOD_MS, Math.max(this.stoodMs, lateMs));
+      }
+      if (now - this.worstSince >= TOLD_MS) {
+        this.worstBeforeMs = this.worstMs;
+        this.worstMs = 0;
+        this.worstSince = now;
       }
       if (lateMs > this.worstMs) this.worstMs = lateMs;
       this.lookedAt = now;

@@ -39,8 +39,8 @@ export interface Transports extends TransportLayer {
   readonly stats: Readonly<TransportStats>;
   /** The addresses it listens on; for port 0, with the port that the system chose. */
   readonly listening: readonly Destination[];
-  /** How long messages have waited at most since this was asked last, or the event loop stood still, milliseconds. */
-  takeDelayMs(): number;
+  /** How long a message has waited at most lately, or the event loop stood still, milliseconds (`Intake`). */
+  readonly longestDelayMs: number;
   /** TLS for connections that the relay opens, as its files say now. */
   readonly secureClient: SecureContext;
   /** Days until the relay's certificate expires; undefined: it has none. */
@@ -209,8 +209,8 @@ class Layer implements Transports {
     }
   }
 
-  takeDelayMs(): number {
-    return this.intake.takeDelayMs();
+  get longestDelayMs(): number {
+    return this.intake.longestDelayMs;
   }
 
   get secureClient(): SecureContext {
