@@ -5,6 +5,7 @@ import type { Logger } from "../support/log.ts";
 import { PeerLog } from "../support/peer-log.ts";
 import { attempt, type Outcome } from "./attempt.ts";
 import { type Batch, batchesOf, halves } from "./batches.ts";
+import { Blame } from "./blame.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { UsageLetters } from "./letters.ts";
 import { laneOf } from "./presets.ts";
@@ -30,14 +31,6 @@ export interface DeliveryCounters {
 }
 
 const RETRY_LEAST_MS = 1_000;
-/** An event that fails so often, each time after the endpoint has taken others in between, is put aside. */
-const ALONE_MOST = 12;
-/** So is one that fails so often since the endpoint has taken others: there may be none left that it could take. */
-const ALONE_LONG = 24;
-/**
- * A batch at which the endpoint fails so often is too much for it, or has an event that is: they go one by one then.
- */
-const TOGETHER_MOST = 6;
 /** How long requests that are under way may take when the process ends. */
 const STOP_WITHIN_MS = 2_000;
 
@@ -140,11 +133,7 @@ export class Delivery {
 
   /** Sends these until that is settled: resolves to what is to be sent in their place; undefined: not for now. */
   private async settle(portion: Portion, quit: Quit, since?: number): Promise<readonly Portion[] | undefined> {
-    let failed = 0;
-    let alone = 0;
-    let aloneLong = 0;
-    let before = since; // otherwise: when it fails for the first time, so that no outage is taken for this one's fault
-    let { delivered } = this.counters;
+    const blame = new Blame(this.counters, since);
     for (;;) {
       await this.pauseOver(quit);
       if (quit()) return undefined;
@@ -162,23 +151,17 @@ export class Delivery {
       }
       this.counters.failures++;
       this.failing = outcome.why;
-      if (outcome.failed) {
-        failed++;
-        if (this.counters.delivered > delivered) alone++;
-        before ??= this.counters.delivered;
-        if (this.counters.delivered > before) aloneLong++;
-      }
-      delivered = this.counters.delivered;
+      blame.wasNotTaken(outcome.failed === true);
       this.pause(outcome);
       const { giveUpS } = this.options.endpoint.sink;
       const isOld = ({ at }: ChargingEvent) => this.options.clock.wall() - at > giveUpS * 1000;
       if (portion.some(isOld)) {
         const reason = `given up after ${giveUpS} s: ${outcome.why}`;
         if (await this.putAside(portion.filter(isOld), () => reason)) return [portion.filter((one) => !isOld(one))];
-      } else if (portion.length > 1 && failed >= TOGETHER_MOST) {
+      } else if (portion.length > 1 && blame.isTooMuch) {
         await this.inLanes(this.lanesOf(portion), quit, () => {}, this.counters.delivered);
         return quit() ? undefined : [];
-      } else if (portion.length === 1 && (alone >= ALONE_MOST || aloneLong >= ALONE_LONG)) {
+      } else if (portion.length === 1 && blame.isItsOwn) {
         const reason = `others are taken, and this one is not: ${outcome.why}`;
         if (await this.putAside(portion, () => reason)) return [];
       }
