@@ -67,7 +67,8 @@ export async function startDev(options: DevOptions, write: (line: string) => voi
   if (!/^\d+$/.test(options.port) || port > 65_535)
     throw new CliError(`--port: expected a port; found "${options.port}"`, EXIT.usage);
   // Only this command needs all of it.
-  const { configSchema, userNameSchema } = await import("../config/schema.ts");
+  const { configSchema } = await import("../config/schema.ts");
+  const { userNameSchema } = await import("../config/terms.ts");
   const { startRelay } = await import("../node/relay.ts");
   const { createLogger } = await import("../support/logger.ts");
   const { registerUser } = await import("../directory/users.ts");

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { type Command, InvalidArgumentError } from "commander";
 import type { MemberView } from "../cluster/member-view.ts";
-import { MAX_DRAIN_S } from "../config/schema.ts";
+import { MAX_DRAIN_S } from "../config/terms.ts";
 import { askControl, controlPaths } from "../console/control.ts";
 import { drainNode, listNodes, showStatus } from "../operations/running.ts";
 import { ask, askEach } from "./ask.ts";

@@ -1,7 +1,8 @@
 import type { Context, Hono } from "hono";
 import type { Acted, Action } from "../app-servers/app-servers.ts";
 import { CHARGE_JSON, parseChargeBody } from "../charging/charges/body.ts";
-import { type Config, idSchema } from "../config/schema.ts";
+import type { Config } from "../config/schema.ts";
+import { idSchema } from "../config/terms.ts";
 import type { Relay } from "../node/relay.ts";
 import { sipUriOf } from "../sip/uri.ts";
 import type { Clock } from "../support/clock.ts";

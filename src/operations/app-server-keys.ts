@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { idSchema } from "../config/schema.ts";
+import { idSchema } from "../config/terms.ts";
 import { bearerToken, chargesRealm, newAppServerKey } from "../directory/app-server-keys.ts";
 import { systemRandom } from "../support/random.ts";
 import { OperationError } from "./mistake.ts";

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { findings } from "../config/problems.ts";
-import { userNameSchema } from "../config/schema.ts";
+import { userNameSchema } from "../config/terms.ts";
 import { missing } from "../directory/references.ts";
 import { importUsers as importRows } from "../directory/user-import.ts";
 import { readCsv } from "../support/csv.ts";

@@ -1,8 +1,9 @@
 import { z } from "zod";
 import { tariffSchema } from "../charging/events/tariff-schema.ts";
 import type { Tariff } from "../charging/money/tariff.ts";
+import { appServerSchema, serviceSchema } from "../config/directory-schema.ts";
 import { findings } from "../config/problems.ts";
-import { appServerSchema, type Config, serviceSchema } from "../config/schema.ts";
+import type { Config } from "../config/schema.ts";
 import { type CurrencyClash, currencyClashes, type Priced } from "../directory/currencies.ts";
 import { type AllRegistered, missing, type RegisteredKind, usersOf } from "../directory/references.ts";
 import type { AppServer, Service } from "../directory/types.ts";

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { MAX_DRAIN_S } from "../config/schema.ts";
+import { MAX_DRAIN_S } from "../config/terms.ts";
 import { counts, labelled } from "../node/figures.ts";
 import type { Metrics } from "../node/metrics.ts";
 import { type SessionView, sessionView } from "../node/session-view.ts";
