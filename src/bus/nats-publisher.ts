@@ -23,11 +23,22 @@ interface Publication {
   readonly messages: readonly Outgoing[];
   /** Index of the first message that was not sent yet. */
   next: number;
-  unacknowledged: number;
+  /** How many of them are different ones: the stream has that many of them in the end. */
+  readonly different: number;
+  /** Under which numbers the stream has them. */
+  readonly stored: Set<string>;
+  /** How many of those that were sent are answered. */
+  answered: number;
   timer: TimerHandle;
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
 }
+
+/** The number of a message in its stream, in an acknowledgement. 0 is none. */
+const SEQUENCE = /"seq":\s*([1-9]\d*)/;
+
+/** By what the stream knows a message that comes again. */
+const idOf = (message: Outgoing): unknown => message.headers.find(([name]) => name === "Nats-Msg-Id")?.[1] ?? message;
 
 /** The error of a publication whose subject no stream takes. */
 export const NO_STREAM = "no stream of NATS takes this subject";
@@ -39,7 +50,8 @@ const SILENT_MS = 5_000;
 /**
  * Publishes to JetStream, pipelined: many messages are on the way at once. A whole publication has one promise and one
  * timer, and one subscription takes all acknowledgements. The number of the publication is in its reply subject, so
- * late answers to one that was given up are ignored.
+ * late answers to one that was given up are ignored. A message counts by its number in the stream: if the servers
+ * acknowledged one of them twice, that would not stand for another one.
  */
 export class NatsPublisher {
   private readonly nc: NatsConnection;
@@ -64,8 +76,9 @@ export class NatsPublisher {
   publish(stream: string, messages: readonly Outgoing[]): Promise<void> {
     return new Promise((resolve, reject) => {
       const number = String(++this.numbers);
-      const unacknowledged = messages.length;
-      const publication: Publication = { number, stream, messages, next: 0, unacknowledged, timer: 0, resolve, reject };
+      const different = new Set(messages.map(idOf)).size;
+      const begun = { next: 0, answered: 0, timer: 0, stored: new Set<string>() };
+      const publication: Publication = { number, stream, messages, different, ...begun, resolve, reject };
       this.open.set(number, publication);
       this.waiting.push(publication);
       this.watch(publication);
@@ -105,11 +118,16 @@ export class NatsPublisher {
     const text = message.string();
     // `{"stream":"TOLLGATE","seq":7}`. An answer from anything but the stream is ignored.
     if (text.startsWith(`{"stream":"${publication.stream}"`)) {
-      this.inFlight--;
-      if (--publication.unacknowledged === 0) {
+      if (publication.answered < publication.next) {
+        publication.answered++;
+        this.inFlight--;
+      }
+      const sequence = SEQUENCE.exec(text)?.[1];
+      if (sequence !== undefined) publication.stored.add(sequence);
+      if (publication.stored.size === publication.different) {
         this.remove(publication);
         publication.resolve();
-      } else if (publication.unacknowledged % 100 === 0) {
+      } else if (sequence !== undefined && publication.stored.size % 100 === 0) {
         this.clock.clearTimeout(publication.timer);
         this.watch(publication);
       }
@@ -121,13 +139,13 @@ export class NatsPublisher {
   }
 
   private fail(publication: Publication, error: Error): void {
-    this.inFlight -= publication.unacknowledged - (publication.messages.length - publication.next);
     this.remove(publication);
     publication.reject(error);
     this.send();
   }
 
   private remove(publication: Publication): void {
+    this.inFlight -= publication.next - publication.answered;
     this.clock.clearTimeout(publication.timer);
     this.open.delete(publication.number);
     const at = this.waiting.indexOf(publication);

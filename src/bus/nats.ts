@@ -90,6 +90,9 @@ class NatsBus implements Bus {
   private timer: TimerHandle;
   private closed = false;
   private told = "";
+  private connections = 0;
+  /** Who led the stream of events when that was asked last. */
+  private led = "";
 
   constructor(options: NatsBusOptions) {
     this.options = options;
@@ -125,6 +128,9 @@ class NatsBus implements Bus {
       const js = jetstream(nc, { timeout: 5_000 });
       const connection: Connection = { nc, js, jsm, publisher: new NatsPublisher(nc, clock) };
       for (const worker of this.workers) await worker.attach(connection);
+      this.connections++;
+      // Before the first connection there was nothing to lose.
+      if (this.led === "") this.led = await this.leads(connection).catch(() => "");
       if (this.closed) throw new Error("the bus is closed");
       this.connection = connection;
       this.up = true;
@@ -203,6 +209,18 @@ class NatsBus implements Bus {
     if (this.closed) throw new Error("the bus is closed");
     if (!this.connection || !this.up) throw new Error("not connected to NATS");
     return this.connection;
+  }
+
+  async isSure(): Promise<boolean> {
+    const before = this.led;
+    this.led = await this.leads(this.ready());
+    return this.led === before;
+  }
+
+  /** Who leads the stream of events, and by which connection that was asked. */
+  private async leads({ jsm, nc }: Connection): Promise<string> {
+    const { cluster, created } = await jsm.streams.info(this.subjects.stream);
+    return `${this.connections} ${nc.info?.server_id} ${created} ${cluster?.leader ?? ""}`;
   }
 
   async publish(events: readonly ChargingEvent[]): Promise<void> {

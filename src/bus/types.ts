@@ -42,6 +42,11 @@ export interface Bus {
    */
   publish(events: readonly ChargingEvent[]): Promise<void>;
   /**
+   * Whether the bus is sure to have what it took since the last call. False: another server leads than then, and it may
+   * have lost some of it: publish that again. Rejects if that is not known now. Missing on a bus that loses nothing.
+   */
+  isSure?(): Promise<boolean>;
+  /**
    * Hands events in batches to a durable consumer. When `handle` resolves, the batch is done; when it rejects, the same
    * events come again later. Returns a function that stops consuming and resolves when the batch under way is finished.
    */

@@ -95,8 +95,11 @@ const cell = (one: RateFigures | undefined) =>
     : `${one.cpuUsPerCall.toFixed(0)} (${one.ratioToAnswering.toFixed(1)} x)${one.held ? "" : " not held"}`;
 
 function latencyLines(figures: readonly LatencyFigures[]): string[] {
-  const direct = figures.find((one) => one.system === "direct");
-  if (!direct) return [];
+  return figures.filter((one) => one.system === "direct").flatMap((direct) => latencyAt(direct, figures));
+}
+
+function latencyAt(direct: LatencyFigures, all: readonly LatencyFigures[]): string[] {
+  const figures = all.filter(({ rate }) => rate === direct.rate);
   const lines = [
     "",
     `From the INVITE with credentials, at ${direct.rate} calls a second, milliseconds; what is added to the two ends alone.`,
@@ -114,7 +117,9 @@ function latencyLines(figures: readonly LatencyFigures[]): string[] {
     if (one === direct) continue;
     const added = (what: "ringing" | "answer") =>
       `+${ms(one[what].p50 - direct[what].p50)}, +${ms(one[what].p99 - direct[what].p99)}`;
-    lines.push(row(one.system, added("ringing"), added("answer"), ""));
+    const { longestWaitMs: stood } = one;
+    const loop = stood === undefined ? "" : `its loop stood still for ${ms(stood)} at most`;
+    lines.push(row(one.system, added("ringing"), added("answer"), loop));
   }
   return lines;
 }

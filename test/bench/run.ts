@@ -93,6 +93,7 @@ async function kill(folder: string, say: (text: string) => void): Promise<KillFi
   return figures;
 }
 
+const LATENCY_RATES = [200, 1_000];
 /** Calls a second; NATS, MongoDB, relay, billing worker and both ends share the machine. */
 const CLUSTER_RATE = 500;
 
@@ -128,7 +129,11 @@ async function measure(load: Load, folder: string, say: (text: string) => void):
   const cluster =
     clusterMissing === undefined ? await measureRates({ ...pair, rates: [given?.[0] ?? CLUSTER_RATE] }) : [];
   say("Latency");
-  const latency = await measureLatency({ load, systems, rate: 200, seconds: quick ? 3 : 15, port, say });
+  const latency = await measureLatency({
+    ...{ load, systems, port, say },
+    rates: quick ? [200] : LATENCY_RATES,
+    seconds: quick ? 3 : 15,
+  });
   say("Memory");
   const memory =
     sessions === 0

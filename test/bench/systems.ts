@@ -21,6 +21,8 @@ export interface RunningSystem {
   readonly pids: readonly number[];
   /** Of `tollgate-cluster`: the billing worker. NATS and MongoDB themselves are not counted. */
   readonly workerPids?: readonly number[];
+  /** How long its event loop stood still at most lately, or a message waited; undefined: it does not tell. */
+  longestWaitMs?(): Promise<number>;
   /** Memory on the JavaScript heap in bytes, after a collection; undefined where there is none. */
   heapBytes(): Promise<number | undefined>;
   stop(): Promise<void>;
@@ -72,6 +74,7 @@ async function tollgate(options: SystemOptions): Promise<RunningSystem> {
     port: relay.port,
     pids: [relay.peer.pid],
     heapBytes: () => (options.memoryT1Ms === undefined ? Promise.resolve(undefined) : askHeap(relay.peer)),
+    longestWaitMs: async () => JSON.parse(await relay.command(["status", "--json"])).gauges.delayMs as number,
     async stop() {
       await ended(relay.peer);
       await relay.remove();

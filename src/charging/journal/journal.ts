@@ -6,6 +6,7 @@ import { PeerLog } from "../../support/peer-log.ts";
 import type { ChargingEvent } from "../events/events.ts";
 import { JournalFile, type KeptChanges, type LeftSession } from "./file.ts";
 import { type Group, type GroupKey, Publisher } from "./publisher.ts";
+import { TakenGroups } from "./taken.ts";
 
 export interface JournalOptions {
   /** Folder of the journal; made if it does not exist. */
@@ -111,6 +112,8 @@ class Gathering {
 }
 
 const FULL_AT = 0.8;
+/** Beside that, what the bus has taken and may still lose has so much room. */
+const TAKEN_PART = 0.25;
 /** Most events in one group. */
 const GROUP_EVENTS = 4_000;
 /** What an event counts as until its group is written: more than nearly any event takes. */
@@ -140,6 +143,7 @@ class GroupJournal implements Journal {
   /** Rate-limited: while the disk is full, each commit fails, and the log must not fill the disk further. */
   private readonly failures: PeerLog;
   private readonly publisher: Publisher;
+  private readonly takenGroups: TakenGroups;
   private readonly maxBytes: number;
   /** Groups that wait for their commit. There are several only where a group was full. */
   private readonly waiting: Gathering[] = [];
@@ -157,7 +161,7 @@ class GroupJournal implements Journal {
   private hurried = false;
   private commitAt = Number.NEGATIVE_INFINITY;
   private timer: TimerHandle | undefined;
-  /** Groups that the bus has taken, to be removed with the next commit. */
+  /** Groups that the bus has taken and will not lose, to be removed with the next commit. */
   private taken: GroupKey[] = [];
   private removeTimer: TimerHandle | undefined;
   private checkTimer: TimerHandle | undefined;
@@ -175,13 +179,24 @@ class GroupJournal implements Journal {
     this.options = options;
     this.failures = new PeerLog({ log, clock });
     this.maxBytes = maxBytes;
+    this.takenGroups = new TakenGroups({
+      ...{ bus, clock, log },
+      maxBytes: maxBytes * TAKEN_PART,
+      forget: (groups) => this.removeSoon(groups),
+      again: (groups) => {
+        for (const { key, bytes, count } of groups) this.publisher.add(key, bytes, count);
+      },
+    });
     this.publisher = new Publisher({
       bus,
       clock,
       log,
       everyMs: publishEveryMs,
       read: (key) => file.read(key),
-      taken: (groups) => this.removeSoon(groups),
+      taken: (groups) => {
+        this.takenGroups.add(groups);
+        this.settleDrains();
+      },
       published,
     });
   }
@@ -311,7 +326,7 @@ class GroupJournal implements Journal {
 
   private removeSoon(groups: readonly Group[]): void {
     for (const { key } of groups) this.taken.push(key);
-    this.settleDrains();
+    if (this.closing || groups.length === 0) return;
     this.removeTimer ??= this.options.clock.setTimeout(() => {
       this.removeTimer = undefined;
       if (this.taken.length > 0) this.commitSoon();
@@ -361,6 +376,7 @@ class GroupJournal implements Journal {
     await this.committing;
     while (this.waiting.length > 0) await this.commit();
     await this.publisher.close();
+    this.takenGroups.stop();
     if (this.taken.length > 0) await this.commit();
     await this.file.close();
   }
