@@ -8,7 +8,7 @@ export interface LatencyFigures {
   /** From the INVITE with credentials, milliseconds. */
   readonly ringing: Quantiles;
   readonly answer: Quantiles;
-  /** Of Tollgate: how long its event loop stood still at most, or a message waited, in the half minute before its end. */
+  /** Of Tollgate: how long its loop stood still at most, or a message waited, in the half minute before its end. */
   readonly longestWaitMs?: number;
 }
 
