@@ -220,6 +220,7 @@ class NatsBus implements Bus {
   /** Who leads the stream of events, and by which connection that was asked. */
   private async leads({ jsm, nc }: Connection): Promise<string> {
     const { cluster, created } = await jsm.streams.info(this.subjects.stream);
+    if (cluster && !cluster.leader) throw new Error("the servers of NATS choose who leads");
     return `${this.connections} ${nc.info?.server_id} ${created} ${cluster?.leader ?? ""}`;
   }
 
