@@ -116,6 +116,7 @@ export async function play(options: ChaosOptions): Promise<Report> {
     const left = await leftAtNodes(platform.nodes);
     await platform.drained(120_000, say);
     const money = await compare(ledger, platform, users);
+    if (money.unbilled.size > 0) for (const line of await platform.kept(money.unbilled)) say(line);
     callers.close();
     const { offered, answered } = sdk;
     await sdk.close();
@@ -219,7 +220,7 @@ function reportOf(
   const table = (map: ReadonlyMap<string, number>) =>
     [...map].map(([what, many]) => `${what}: ${many}`).join(", ") || "none";
   const complaints = new Map<string, number>();
-  for (const line of platform.nodes.flatMap((node) => node.complaints)) {
+  for (const line of [...platform.nodes, ...platform.workers].flatMap(({ complaints: all }) => all)) {
     const text = /"msg":"([^"]*)"/.exec(line)?.[1] ?? line.slice(0, 200);
     complaints.set(text, (complaints.get(text) ?? 0) + 1);
   }
@@ -238,7 +239,7 @@ function reportOf(
     `silence within sessions: ${ms(within)}; of calls: ${ms(setUp)}`,
     `longest: ${worst.map(({ ms: long, what, at }) => `${what} ${long} ms at ${timeOf(at)}`).join("; ")}`,
     `left at the end: ${hanging.client} calls at clients, ${hanging.server} at the app server; ${left.join("; ") || "nothing at the nodes"}`,
-    `errors in the nodes' logs: ${table(complaints)}`,
+    `errors in the logs: ${table(complaints)}`,
   ];
   const faults = [
     ...lost.map(({ lost: why, callId, session, user }) => `lost: ${why} (${callId}, ${session}, ${user})`),

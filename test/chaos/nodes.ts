@@ -1,7 +1,7 @@
 import { appendFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { jetstreamManager } from "@nats-io/jetstream";
+import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 import type { Entry } from "../../src/charging/billing/store.ts";
 import { monthOf } from "../../src/charging/money/months.ts";
@@ -123,6 +123,8 @@ export interface Platform {
   readonly mongo: MongoServer;
   /** Resolves when every event is billed. */
   drained(withinMs: number, say: (line: string) => void): Promise<void>;
+  /** What the bus and the dead letters have of these sessions, a line each: for whoever asks where something went. */
+  kept(sessions: ReadonlySet<string>): Promise<string[]>;
   /** Everything on a user's bill of this month and the one before. */
   entries(user: string): Promise<Entry[]>;
   /** What is left of a balance, and how much of that is held; millionths. */
@@ -205,6 +207,10 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     return {
       ...{ nodes, workers, nats, mongo, destroy },
       drained: (withinMs, say) => drained(nodes, urls, withinMs, say),
+      kept: async (sessions) => [
+        ...(await onTheBus(urls, sessions)),
+        ...(await withStore(config, async (store) => deadLettersOf(store.billing, sessions))),
+      ],
       entries: (user) => withStore(config, (store) => everyEntry(store.billing, user)),
       balance: (user) =>
         withStore(config, async (store) => {
@@ -306,6 +312,36 @@ async function unbilled(urls: readonly string[]): Promise<number> {
   } finally {
     await connection.close();
   }
+}
+
+/** Reads the whole stream. */
+async function onTheBus(urls: readonly string[], sessions: ReadonlySet<string>): Promise<string[]> {
+  const connection = await connect({ servers: [...urls], reconnect: false, timeout: 2_000 });
+  try {
+    const { state } = await (await jetstreamManager(connection)).streams.info("TOLLGATE");
+    const consumer = await jetstream(connection).consumers.get("TOLLGATE");
+    const lines: string[] = [];
+    for (let read = 0; read < state.messages; ) {
+      const before = read;
+      for await (const message of await consumer.fetch({ max_messages: 5_000, expires: 5_000 })) {
+        read++;
+        const { id, type, data } = message.json<{ id: string; type: string; data?: { session?: { id?: string } } }>();
+        if (sessions.has(data?.session?.id ?? "")) lines.push(`on the bus, ${message.seq}: ${type} ${id}`);
+      }
+      if (read === before) return [...lines, `only ${read} of ${state.messages} events of the bus could be read`];
+    }
+    return lines;
+  } finally {
+    await connection.close();
+  }
+}
+
+const MOST_LETTERS = 1_000;
+
+async function deadLettersOf(billing: Store["billing"], sessions: ReadonlySet<string>): Promise<string[]> {
+  const of = ({ event }: { readonly event: string }) => [...sessions].some((session) => event.includes(session));
+  const letters = (await billing.deadLetters(MOST_LETTERS)).filter(of);
+  return letters.map(({ reason, event }) => `dead letter: ${reason}: ${event.slice(0, 300)}`);
 }
 
 async function everyEntry(billing: Store["billing"], user: string): Promise<Entry[]> {

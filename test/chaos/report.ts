@@ -18,6 +18,8 @@ export interface Money {
   readonly billedSessions: number;
   readonly overspent: readonly string[];
   readonly faults: readonly string[];
+  /** Something of them was promised that is not on a bill. */
+  readonly unbilled: ReadonlySet<string>;
 }
 
 const MICROS = 1_000_000;
@@ -41,6 +43,7 @@ export async function compare(
   },
 ): Promise<Money> {
   const faults: string[] = [];
+  const unbilled = new Set<string>();
   const overspent: string[] = [];
   const charges = new Map(ledger.charges.map((charge) => [charge.id, charge]));
   const billed = new Map<string, Entry>();
@@ -79,18 +82,23 @@ export async function compare(
     }
   }
   const answered = ledger.charges.filter(({ state }) => state === "answered");
-  for (const { id, call } of answered)
-    if (!billed.has(id)) faults.push(`answered, and not on the bill: ${id} of ${call.session}`);
+  for (const { id, call } of answered) {
+    if (billed.has(id)) continue;
+    faults.push(`answered, and not on the bill: ${id} of ${call.session}`);
+    if (call.session !== undefined) unbilled.add(call.session);
+  }
   for (const [session, call] of ledger.sessions) {
     const many = times.get(session) ?? 0;
     // A BYE that comes before the ACK brings the ACK with it: nothing was served yet (M12).
     const atOnce = (call.serverOverAt ?? Number.POSITIVE_INFINITY) - (call.confirmedAt ?? 0) < 200;
-    if (many === 0 && !atOnce && !call.twice && (call.ackedAt !== undefined || session === call.session))
+    if (many === 0 && !atOnce && !call.twice && (call.ackedAt !== undefined || session === call.session)) {
       faults.push(`no time on the bill: ${session} of ${JSON.stringify(call)}`);
+      unbilled.add(session);
+    }
     if (many > 1) faults.push(`time ${many} times on the bill: ${session}`);
   }
   return {
-    ...{ overspent, faults },
+    ...{ overspent, faults, unbilled },
     answered: answered.length,
     billed: answered.filter(({ id }) => billed.has(id)).length,
     answeredSum: answered.reduce((sum, { price }) => sum + micros(price), 0),
