@@ -69,6 +69,13 @@ export async function openNatsBus(options: NatsBusOptions): Promise<Bus> {
   return bus;
 }
 
+/** Who leads the stream of events, and by which connection that was asked. */
+interface Led {
+  readonly connection: number;
+  /** With when the stream was made. */
+  readonly leader: string;
+}
+
 class NatsBus implements Bus {
   private readonly options: NatsBusOptions;
   private readonly subjects: Subjects;
@@ -92,7 +99,9 @@ class NatsBus implements Bus {
   private told = "";
   private connections = 0;
   /** Who led the stream of events when that was asked last. */
-  private led = "";
+  private led: Led | undefined;
+  /** How often the stream had another leader. */
+  private elections = 0;
 
   constructor(options: NatsBusOptions) {
     this.options = options;
@@ -130,7 +139,7 @@ class NatsBus implements Bus {
       for (const worker of this.workers) await worker.attach(connection);
       this.connections++;
       // Before the first connection there was nothing to lose.
-      if (this.led === "") this.led = await this.leads(connection).catch(() => "");
+      this.led ??= await this.leads(connection).catch(() => undefined);
       if (this.closed) throw new Error("the bus is closed");
       this.connection = connection;
       this.up = true;
@@ -213,25 +222,26 @@ class NatsBus implements Bus {
 
   async isSure(): Promise<boolean> {
     const before = this.led;
-    this.led = await this.leads(this.ready());
-    return this.led === before;
+    const led = await this.leads(this.ready());
+    this.led = led;
+    if (before && before.leader !== led.leader) this.elections++;
+    return before?.leader === led.leader && before.connection === led.connection;
   }
 
-  /** Who leads the stream of events, and by which connection that was asked. */
-  private async leads({ jsm, nc }: Connection): Promise<string> {
+  private async leads({ jsm }: Connection): Promise<Led> {
     const { cluster, created } = await jsm.streams.info(this.subjects.stream);
     if (cluster && !cluster.leader) throw new Error("the servers of NATS choose who leads");
-    return `${this.connections} ${nc.info?.server_id} ${created} ${cluster?.leader ?? ""}`;
+    return { connection: this.connections, leader: `${created} ${cluster?.leader ?? ""}` };
   }
 
-  async publish(events: readonly ChargingEvent[]): Promise<void> {
+  async publish(events: readonly ChargingEvent[], again?: "again"): Promise<void> {
     const { publisher, nc } = this.ready();
     if (events.length === 0) return;
     const most = (nc.info?.max_payload ?? DEFAULT_PAYLOAD) - HEADER_BYTES;
     const messages: Outgoing[] = [];
     let refused = "";
     for (const event of events) {
-      const message = this.message(event);
+      const message = this.message(event, again);
       if (typeof message === "string") refused = message;
       else if (message.text.length * 3 <= most || Buffer.byteLength(message.text) <= most) messages.push(message);
       else refused = `the server takes messages of ${nc.info?.max_payload} bytes (max_payload), and it is larger`;
@@ -246,12 +256,14 @@ class NatsBus implements Bus {
   }
 
   /** The message for an event, or why there is none. */
-  private message(event: ChargingEvent): Outgoing | string {
+  private message(event: ChargingEvent, again: "again" | undefined): Outgoing | string {
     const { seal } = this;
+    // A stream drops what it knows by its id. After an election it has known ids of messages that it had lost.
+    const known = again === undefined || this.elections === 0 ? event.id : `${event.id} again ${this.elections}`;
     try {
       const [subject, text] = [this.subject(event.type), toCloudEvent(event, this.source)];
-      if (!seal) return { subject, text, headers: [["Nats-Msg-Id", messageId(event.id)], IS_CLOUD_EVENT] };
-      const id = ["Nats-Msg-Id", seal.messageId(event.id)] as const;
+      if (!seal) return { subject, text, headers: [["Nats-Msg-Id", messageId(known)], IS_CLOUD_EVENT] };
+      const id = ["Nats-Msg-Id", seal.messageId(known)] as const;
       return { subject, text, headers: [id, IS_CLOUD_EVENT, [SIGNATURE, seal.sign(text)]] };
     } catch (error) {
       return (error as Error).message;

@@ -38,9 +38,10 @@ export interface NodeRecords {
 export interface Bus {
   /**
    * Resolves when the bus has taken responsibility for all of these events; the journal may then forget them. Rejects
-   * with an `EventError` if there is an event that it will never take as it is. It has then taken the others.
+   * with an `EventError` if there is an event that it will never take as it is. It has then taken the others. `again`:
+   * it has taken them before, and may have lost them, even those that it still knows by their ids.
    */
-  publish(events: readonly ChargingEvent[]): Promise<void>;
+  publish(events: readonly ChargingEvent[], again?: "again"): Promise<void>;
   /**
    * Whether the bus is sure to have what it took since the last call. False: another server leads than then, and it may
    * have lost some of it: publish that again. Rejects if that is not known now. Missing on a bus that loses nothing.

@@ -103,9 +103,13 @@ describe("events that the bus has taken (P2, P3)", () => {
     const clock = new TestClock();
     const path = freshFolder();
     let stored: string[] = [];
+    const how: unknown[] = [];
     let leader = true;
     const bus: Bus = {
-      publish: async (events) => void stored.push(...events.map(({ id }) => id)),
+      publish: async (events, again) => {
+        stored.push(...events.map(({ id }) => id));
+        how.push(again);
+      },
       isSure: async () => leader,
       consume: () => Promise.reject(new Error("nobody consumes here")),
       close: async () => {},
@@ -122,6 +126,7 @@ describe("events that the bus has taken (P2, P3)", () => {
     leader = false;
     await passes(() => stored.length > 0);
     expect([...stored].sort()).toEqual([1, 2, 3].map((n) => event(n).id));
+    expect(new Set(how)).toEqual(new Set([undefined, "again"]));
     leader = true;
     expect(journal.stats()).toMatchObject({ appended: 3, pendingEvents: 0 });
     await journal.close();

@@ -184,7 +184,7 @@ class GroupJournal implements Journal {
       maxBytes: maxBytes * TAKEN_PART,
       forget: (groups) => this.removeSoon(groups),
       again: (groups) => {
-        for (const { key, bytes, count } of groups) this.publisher.add(key, bytes, count);
+        for (const group of groups) this.publisher.add({ ...group, again: "again" });
       },
     });
     this.publisher = new Publisher({
@@ -202,7 +202,8 @@ class GroupJournal implements Journal {
   }
 
   recover(): void {
-    for (const { key, bytes } of this.file.all()) this.publisher.add(key, bytes, this.file.read(key).length);
+    for (const { key, bytes } of this.file.all())
+      this.publisher.add({ key, bytes, count: this.file.read(key).length, events: undefined });
     const { pendingEvents } = this.publisher;
     if (pendingEvents > 0)
       this.options.log.info({ events: pendingEvents }, "journal: publishes what an earlier run left");
@@ -305,7 +306,7 @@ class GroupJournal implements Journal {
       this.commits++;
       this.appended += count;
       if (group) {
-        this.publisher.add(key, bytes, count, group.events);
+        this.publisher.add({ key, bytes, count, events: group.events });
         group.resolve();
       }
     } catch (error) {

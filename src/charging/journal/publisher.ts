@@ -17,6 +17,8 @@ export interface Group {
   readonly count: number;
   /** Undefined: not kept in memory, so they are read from the disk. */
   readonly events: readonly ChargingEvent[] | undefined;
+  /** The bus has taken it before, and may have lost it. */
+  readonly again?: "again" | undefined;
 }
 
 export interface PublisherOptions {
@@ -78,10 +80,10 @@ export class Publisher {
     this.options = options;
   }
 
-  add(key: GroupKey, bytes: number, count: number, events?: readonly ChargingEvent[]): void {
+  add({ key, bytes, count, events, again }: Group): void {
     const keep = events !== undefined && this.remembered + count <= REMEMBERED_EVENTS;
     if (keep) this.remembered += count;
-    this.pending.push({ key, bytes, count, events: keep ? events : undefined });
+    this.pending.push({ key, bytes, count, events: keep ? events : undefined, again });
     this.added++;
     this.pendingBytes += bytes;
     this.pendingEvents += count;
@@ -155,12 +157,14 @@ export class Publisher {
     let events: ChargingEvent[] = [];
     let retryMs = 0;
     try {
+      const again = this.pending[0]?.again;
       for (const group of this.pending) {
         if (groups.length > 0 && (this.suspects > 0 || events.length + group.count > BATCH_EVENTS)) break;
+        if (group.again !== again) break;
         groups.push(group);
         events = events.concat(group.events ?? this.options.read(group.key));
       }
-      await this.options.bus.publish(events);
+      await this.options.bus.publish(events, again);
       this.forget(groups, groups);
       this.options.published?.(events);
       this.published += events.length;

@@ -26,7 +26,8 @@ const HOLD_MS = 30_000;
 /**
  * Groups of events that the bus has taken, for as long as it may still lose them. Servers of NATS that are killed and
  * cut off from each other have lost messages that most of them had stored, when another one came to lead. So what was
- * taken shortly before is published again then. What they still have they know by its id.
+ * taken shortly before is published again then, under other ids of the bus: it has known ids of messages that it had
+ * lost. Billing knows by its own id what it has already.
  */
 export class TakenGroups {
   private readonly options: TakenOptions;
