@@ -19,6 +19,8 @@ interface UnderWay {
  */
 export default class StandingStill implements Reporter {
   private readonly underWay = new Map<string, UnderWay>();
+  /** Files that have ended. A test's result may come after its file's end. */
+  private readonly over = new Set<string>();
   private timer: NodeJS.Timeout | undefined;
   private readonly now: () => number;
   private readonly endWorkers: () => string[];
@@ -29,6 +31,7 @@ export default class StandingStill implements Reporter {
   }
 
   onTestRunStart(): void {
+    this.over.clear();
     this.timer = setInterval(() => this.look(), LOOK_EVERY_MS);
   }
 
@@ -52,9 +55,11 @@ export default class StandingStill implements Reporter {
 
   onTestModuleEnd(module: TestModule): void {
     this.underWay.delete(module.moduleId);
+    this.over.add(module.moduleId);
   }
 
   private began(module: TestModule, what: string, forMs: number): void {
+    if (this.over.has(module.moduleId)) return;
     this.underWay.set(module.moduleId, { file: module.relativeModuleId, what, dueAt: this.now() + forMs });
   }
 
