@@ -71,7 +71,7 @@ export async function openNatsBus(options: NatsBusOptions): Promise<Bus> {
 
 /** Who leads the stream of events, and by which connection that was asked. */
 interface Led {
-  readonly connection: number;
+  readonly connection: Connection;
   /** With when the stream was made. */
   readonly leader: string;
 }
@@ -97,7 +97,6 @@ class NatsBus implements Bus {
   private timer: TimerHandle;
   private closed = false;
   private told = "";
-  private connections = 0;
   /** Who led the stream of events when that was asked last. */
   private led: Led | undefined;
   /** How often the stream had another leader. */
@@ -137,7 +136,6 @@ class NatsBus implements Bus {
       const js = jetstream(nc, { timeout: 5_000 });
       const connection: Connection = { nc, js, jsm, publisher: new NatsPublisher(nc, clock) };
       for (const worker of this.workers) await worker.attach(connection);
-      this.connections++;
       // Before the first connection there was nothing to lose.
       this.led ??= await this.leads(connection).catch(() => undefined);
       if (this.closed) throw new Error("the bus is closed");
@@ -228,10 +226,10 @@ class NatsBus implements Bus {
     return before?.leader === led.leader && before.connection === led.connection;
   }
 
-  private async leads({ jsm }: Connection): Promise<Led> {
-    const { cluster, created } = await jsm.streams.info(this.subjects.stream);
+  private async leads(connection: Connection): Promise<Led> {
+    const { cluster, created } = await connection.jsm.streams.info(this.subjects.stream);
     if (cluster && !cluster.leader) throw new Error("the servers of NATS choose who leads");
-    return { connection: this.connections, leader: `${created} ${cluster?.leader ?? ""}` };
+    return { connection, leader: `${created} ${cluster?.leader ?? ""}` };
   }
 
   async publish(events: readonly ChargingEvent[], again?: "again"): Promise<void> {
@@ -262,9 +260,9 @@ class NatsBus implements Bus {
     const known = again === undefined || this.elections === 0 ? event.id : `${event.id} again ${this.elections}`;
     try {
       const [subject, text] = [this.subject(event.type), toCloudEvent(event, this.source)];
-      if (!seal) return { subject, text, headers: [["Nats-Msg-Id", messageId(known)], IS_CLOUD_EVENT] };
-      const id = ["Nats-Msg-Id", seal.messageId(known)] as const;
-      return { subject, text, headers: [id, IS_CLOUD_EVENT, [SIGNATURE, seal.sign(text)]] };
+      const id = ["Nats-Msg-Id", seal ? seal.messageId(known) : messageId(known)] as const;
+      const signed = seal ? [[SIGNATURE, seal.sign(text)] as const] : [];
+      return { subject, text, headers: [id, IS_CLOUD_EVENT, ...signed] };
     } catch (error) {
       return (error as Error).message;
     }
